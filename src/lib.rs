@@ -1,0 +1,14 @@
+//! seald, the sealing appliance for Filecoin storage providers: one TOML manifest in, proven sectors out.
+//!
+//! The crate has two halves. The pure floor ([`units`], [`manifest`], [`sector`], [`plan`], [`status`]) holds
+//! every decision and does no I/O. The shell (`repo`, `store`, `chain`, `proofs`, `worker`, `supervisor`,
+//! `devnet`, `daemon`, `cli`) does things and decides nothing. See ARCHITECTURE.md.
+
+pub mod chain;
+pub mod clock;
+pub mod error;
+pub mod sector;
+pub mod status;
+pub mod store;
+pub mod units;
+pub mod worker;

@@ -1,0 +1,14 @@
+//! The life of one sector: its states, the events that move it, and the one table that says how.
+//!
+//! Pure: facts come in, the next state or the next wish comes out. Nothing here talks to a disk, a chain
+//! or a clock, and nothing outside this module decides where a sector goes.
+
+mod machine;
+mod next;
+mod record;
+
+pub use machine::{EDGES, Event, EventKind, State};
+pub use next::{ChainNow, Facts, MessageView, Next, OnChainPreCommit, OnChainSector, Policy, Wait, WakeUp, next};
+pub use record::{
+    Activation, Class, Commit, Failure, Landed, MessageId, PreCommit, Record, Refused, Sealed, Seed, Stage, Ticket,
+};

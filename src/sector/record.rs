@@ -1,0 +1,355 @@
+//! What is known of one sector, and how an event changes it.
+
+use super::machine::{self, Event, EventKind, State};
+use crate::units::{AttoFil, Epoch, Hash32, RepoName, SealProof, SectorNumber, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Identity of one intended chain message: the UUID that makes pushing it idempotent (Lotus `MsgUuid`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(pub String);
+
+/// The randomness a replica is bound to, kept for the sector's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// The epoch it was drawn at (may be negative on a young network).
+    pub epoch: Epoch,
+    /// 32 bytes of chain randomness.
+    pub value: Hash32,
+    /// Height of the head it was read through.
+    pub read_at: Epoch,
+}
+
+/// The commitments PreCommit2 produced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Commitment to the replica.
+    pub comm_r: Hash32,
+    /// Commitment to the data.
+    pub comm_d: Hash32,
+}
+
+/// A pre-commit that was handed to the outbox, and what the chain made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreCommit {
+    /// The message; `None` when the pre-commit was adopted from the chain.
+    pub message: Option<MessageId>,
+    /// Set once the chain shows the pre-commit.
+    pub landed: Option<Landed>,
+}
+
+/// A pre-commit as the chain shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// The epoch it executed at: the interactive seed is drawn `PreCommitChallengeDelay` epochs later.
+    pub epoch: Epoch,
+    /// The deposit that is locked for it.
+    pub deposit: AttoFil,
+}
+
+/// The interactive randomness of the proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// Pre-commit epoch plus challenge delay.
+    pub epoch: Epoch,
+    /// 32 bytes of beacon randomness.
+    pub value: Hash32,
+}
+
+/// A prove-commit that was handed to the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The message; `None` when the sector was found active on chain without one of ours.
+    pub message: Option<MessageId>,
+}
+
+/// The sector as the chain shows it after its proof was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// Epoch of activation.
+    pub epoch: Epoch,
+    /// Epoch the sector expires at.
+    pub expiration: Epoch,
+    /// The pledge that is locked for it.
+    pub pledge: AttoFil,
+}
+
+/// The stages a worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// SDR layers and tree-d.
+    PreCommit1,
+    /// Trees c and r-last, replica encoding.
+    PreCommit2,
+    /// Vanilla proofs and SNARK, verified before it is reported.
+    Commit,
+    /// Cache trimmed, replica moved to its long-term repo.
+    Finalize,
+}
+
+impl Stage {
+    /// The word used in the manifest, in logs and in `status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PreCommit1 => "precommit1",
+            Self::PreCommit2 => "precommit2",
+            Self::Commit => "commit",
+            Self::Finalize => "finalize",
+        }
+    }
+}
+
+/// What kind of thing failed. Only `Data` may ever lead to sealing again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Space, memory, descriptors.
+    Resource,
+    /// Parameters, drivers, permissions, a missing mount.
+    Environment,
+    /// The worker process crashed, hung or lied.
+    Worker,
+    /// The sector's own bytes are wrong.
+    Data,
+    /// The node refused or cannot be reached.
+    Chain,
+}
+
+impl Class {
+    /// The word used in logs and in `status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::Environment => "environment",
+            Self::Worker => "worker",
+            Self::Data => "data",
+            Self::Chain => "chain",
+        }
+    }
+}
+
+/// Why the last attempt at something failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of thing failed.
+    pub class: Class,
+    /// What was being done.
+    pub doing: String,
+    /// The error with its causes.
+    pub error: String,
+}
+
+/// The durable record of one sector. Only [`Record::apply`] changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The sector's number, used once and never again.
+    pub number: SectorNumber,
+    /// Where it stands.
+    pub state: State,
+    /// Number of events applied so far: the optimistic lock of the store.
+    pub version: u64,
+    /// The proof type it is sealed with.
+    pub proof: SealProof,
+    /// The repo it is sealed in.
+    pub repo: RepoName,
+    /// The repo it is kept in once finalized.
+    pub store: Option<RepoName>,
+    /// When it was created.
+    pub created: UnixMillis,
+    /// When it entered its state.
+    pub entered: UnixMillis,
+    /// The ticket, once drawn.
+    pub ticket: Option<Ticket>,
+    /// The commitments, once sealed.
+    pub sealed: Option<Sealed>,
+    /// The pre-commit, once handed over.
+    pub precommit: Option<PreCommit>,
+    /// The interactive seed, once known.
+    pub seed: Option<Seed>,
+    /// The proof, verified, before it is sent (hexadecimal).
+    pub porep: Option<String>,
+    /// The prove-commit, once handed over.
+    pub commit: Option<Commit>,
+    /// The sector on chain.
+    pub activation: Option<Activation>,
+    /// Failed attempts at what it is doing now, reset by progress.
+    pub attempts: u32,
+    /// Not to be tried again before this moment.
+    pub retry_at: Option<UnixMillis>,
+    /// The last failure, kept until progress is made.
+    pub failure: Option<Failure>,
+    /// Invalid proofs produced in a row.
+    pub invalid_proofs: u32,
+}
+
+/// An event that does not belong to the state it met. The record is unchanged; the event is kept in the history.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} does not apply to a sector in state {state}")]
+pub struct Refused {
+    /// The state the sector is in.
+    pub state: State,
+    /// The event that met it.
+    pub event: EventKind,
+}
+
+impl Record {
+    /// A new sector, in `Packing`.
+    pub fn new(number: SectorNumber, proof: SealProof, repo: RepoName, now: UnixMillis) -> Self {
+        Self {
+            number,
+            state: State::Packing,
+            version: 0,
+            proof,
+            repo,
+            store: None,
+            created: now,
+            entered: now,
+            ticket: None,
+            sealed: None,
+            precommit: None,
+            seed: None,
+            porep: None,
+            commit: None,
+            activation: None,
+            attempts: 0,
+            retry_at: None,
+            failure: None,
+            invalid_proofs: 0,
+        }
+    }
+
+    /// The record after `event`. The state comes from [`machine::EDGES`] and nowhere else.
+    ///
+    /// # Errors
+    /// [`Refused`] when the table has no such edge.
+    pub fn apply(&self, event: &Event, now: UnixMillis) -> Result<Self, Refused> {
+        let state =
+            machine::target(self.state, event).ok_or_else(|| Refused { state: self.state, event: event.kind() })?;
+        let mut next = self.clone();
+        next.version = self.version.saturating_add(1);
+        if state != self.state {
+            next.entered = now;
+        }
+        next.state = state;
+        next.take(event);
+        Ok(next)
+    }
+
+    fn progressed(&mut self) {
+        self.attempts = 0;
+        self.retry_at = None;
+        self.failure = None;
+    }
+
+    fn failed(&mut self, failure: &Failure, retry_at: Option<UnixMillis>) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.retry_at = retry_at;
+        self.failure = Some(failure.clone());
+    }
+
+    fn forget_proof(&mut self) {
+        self.seed = None;
+        self.porep = None;
+        self.commit = None;
+    }
+
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Packed
+            | Event::RetryCommitWait
+            | Event::RetrySubmitCommit
+            | Event::Faulty
+            | Event::FaultReported
+            | Event::Recovered
+            | Event::FaultedFinal => self.retry_at = None,
+            Event::TicketDrawn { ticket } => {
+                self.progressed();
+                self.ticket = Some(ticket.clone());
+            }
+            Event::TicketExpired => {
+                self.ticket = None;
+                self.sealed = None;
+            }
+            Event::PreCommit1Done => self.progressed(),
+            Event::PreCommit2Done { sealed } => {
+                self.progressed();
+                self.sealed = Some(sealed.clone());
+            }
+            Event::AttemptFailed { failure, retry_at } => self.failed(failure, Some(*retry_at)),
+            Event::SealPreCommitFailed { failure, retry_at } => {
+                self.failed(failure, Some(*retry_at));
+                self.invalid_proofs = 0;
+            }
+            Event::ChainPreCommitFailed { failure, retry_at } => {
+                self.failed(failure, Some(*retry_at));
+                self.precommit = None;
+                self.forget_proof();
+            }
+            Event::ComputeProofFailed { failure, retry_at } | Event::CommitFailed { failure, retry_at } => {
+                self.failed(failure, Some(*retry_at));
+                self.commit = None;
+            }
+            Event::PackingFailed { failure } | Event::GivenUp { failure } => self.failed(failure, None),
+            Event::PreCommitted { message } => {
+                self.retry_at = None;
+                self.precommit = Some(PreCommit { message: message.clone(), landed: None });
+            }
+            Event::PreCommitLanded { landed } => {
+                self.progressed();
+                let message = self.precommit.take().and_then(|p| p.message);
+                self.precommit = Some(PreCommit { message, landed: Some(landed.clone()) });
+                self.seed = None;
+                self.porep = None;
+            }
+            Event::PreCommitReverted => {
+                if let Some(precommit) = &mut self.precommit {
+                    precommit.landed = None;
+                }
+                self.forget_proof();
+            }
+            Event::SeedReady { seed } => {
+                self.progressed();
+                if self.seed.as_ref() != Some(seed) {
+                    self.forget_proof();
+                }
+                self.seed = Some(seed.clone());
+            }
+            Event::ProofReady { porep } => {
+                self.progressed();
+                self.porep = Some(porep.clone());
+            }
+            Event::Committed { message } => {
+                self.retry_at = None;
+                self.commit = Some(Commit { message: message.clone() });
+            }
+            Event::Proving { activation } => {
+                self.progressed();
+                self.invalid_proofs = 0;
+                self.activation = Some(activation.clone());
+            }
+            Event::CommitReverted => self.activation = None,
+            Event::Finalized { store } => {
+                self.progressed();
+                self.store = Some(store.clone());
+            }
+            Event::RetrySeal => {
+                self.sealed = None;
+                self.retry_at = None;
+            }
+            Event::RetryPreCommit | Event::RetryWaitSeed => {
+                self.retry_at = None;
+                self.forget_proof();
+            }
+            Event::RetryComputeProof => {
+                self.porep = None;
+                self.retry_at = None;
+            }
+            Event::RetryInvalidProof => {
+                self.porep = None;
+                self.retry_at = None;
+                self.invalid_proofs = self.invalid_proofs.saturating_add(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What `seald status` shows: one versioned snapshot, written by the daemon, rendered as text or JSON.
+//!
+//! Pure: the daemon fills it, the command line prints it. Field names are a contract for scripts.
+
+use crate::units::{AttoFil, Bytes, Epoch, MinerId, RepoName, SectorNumber, SlotName, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Raised when a field changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Everything `seald status` can say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// When these facts were true.
+    pub at: UnixMillis,
+    /// Program version of the daemon.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Manifest file in force.
+    pub manifest: String,
+    /// The miner, once known.
+    pub miner: Option<MinerId>,
+    /// `simulated` when the fake prover runs; never on a real network.
+    pub prover: String,
+    /// What start-up work is still going on, in order; empty once ready.
+    pub preparing: Vec<Preparing>,
+    /// Chain.
+    pub chain: ChainStatus,
+    /// Pledge target.
+    pub target: Target,
+    /// Worker slots, one entry per instance.
+    pub slots: Vec<SlotStatus>,
+    /// Sectors in flight (not yet Proving), by number.
+    pub sectors: Vec<SectorStatus>,
+    /// Number of sectors per state, failures included.
+    pub counts: Vec<(String, u64)>,
+    /// Repos.
+    pub repos: Vec<RepoStatus>,
+    /// What an operator must look at; `status` exits 1 when there is one.
+    pub alarms: Vec<Alarm>,
+}
+
+/// One piece of start-up work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preparing {
+    /// What, such as `Groth parameters for 2KiB`.
+    pub what: String,
+    /// What it is doing now, or what it waits for.
+    pub step: String,
+    /// 0 to 1000, when known.
+    pub permille: Option<u16>,
+    /// Estimated milliseconds left, when known.
+    pub eta_ms: Option<u64>,
+}
+
+/// The chain as last seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChainStatus {
+    /// Network name, once known.
+    pub network: Option<String>,
+    /// Head, once known.
+    pub head: Option<Epoch>,
+    /// When it was read.
+    pub seen: Option<UnixMillis>,
+    /// Why it cannot be read now.
+    pub trouble: Option<String>,
+    /// Messages waiting to land.
+    pub messages_pending: u64,
+    /// Worker balance, once known.
+    pub worker_balance: Option<AttoFil>,
+}
+
+/// Progress towards the declared pledge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// Sectors declared.
+    pub wanted: u64,
+    /// Sectors in state Proving.
+    pub proving: u64,
+    /// Sectors in flight.
+    pub in_flight: u64,
+    /// Estimated milliseconds to the target, when measured stages allow one.
+    pub eta_ms: Option<u64>,
+}
+
+/// One worker process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// Slot.
+    pub slot: SlotName,
+    /// Instance, from 0.
+    pub instance: u32,
+    /// `starting`, `idle`, `busy`, `backoff`, `quarantined`, `stopping`.
+    pub state: String,
+    /// Process id, when running.
+    pub pid: Option<u32>,
+    /// What it works on, such as `sector 3 commit`.
+    pub task: Option<String>,
+    /// Restarts so far.
+    pub restarts: u32,
+    /// Why it is not running, or how it last ended.
+    pub note: Option<String>,
+}
+
+/// One sector in flight.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SectorStatus {
+    /// Number.
+    pub number: SectorNumber,
+    /// State name.
+    pub state: String,
+    /// When it entered the state.
+    pub entered: UnixMillis,
+    /// What it is doing, such as `SNARK`, when a worker has it.
+    pub step: Option<String>,
+    /// 0 to 1000 of the running stage.
+    pub permille: Option<u16>,
+    /// Estimated milliseconds left in the running stage.
+    pub eta_ms: Option<u64>,
+    /// The slot instance that has it, such as `cpu/0`.
+    pub slot: Option<String>,
+    /// What it waits for, when it waits.
+    pub waits_for: Option<String>,
+    /// Until when at the latest, or when it is looked at next.
+    pub until: Option<String>,
+    /// Last failure.
+    pub failure: Option<String>,
+    /// Attempts at the present step.
+    pub attempts: u32,
+}
+
+/// One repo.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RepoStatus {
+    /// Name.
+    pub name: RepoName,
+    /// Path.
+    pub path: String,
+    /// `ready`, or why not.
+    pub state: String,
+    /// `seal`, `store`.
+    pub roles: Vec<String>,
+    /// Size of its file system.
+    pub capacity: Bytes,
+    /// Free for seald.
+    pub free: Bytes,
+    /// Promised to running stages.
+    pub reserved: Bytes,
+}
+
+/// Something an operator must look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What it is about, such as `sector 3` or `slot gpu0/0`.
+    pub about: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}

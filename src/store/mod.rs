@@ -1,0 +1,145 @@
+//! The database: what the world did. Sector records, append-only events, messages, settings.
+//!
+//! A sector's row, its event and its outbox row change in one transaction. Reading is total: a row that
+//! does not parse is reported as [`Unreadable`], never a crash. Decides nothing.
+
+use crate::{
+    chain::{Executed, Message, Pushed},
+    error::Remedy,
+    sector::{Event, MessageId, Record},
+    units::{SectorNumber, UnixMillis},
+};
+use serde::{Deserialize, Serialize};
+
+/// What a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// CreateMiner.
+    CreateMiner,
+    /// PreCommitSectorBatch2.
+    PreCommit,
+    /// ProveCommitSectors3.
+    Commit,
+}
+
+/// Where a message stands. It only moves down this list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum MessageStatus {
+    /// Recorded, not known to have reached a node. Pushing again with the same id is safe.
+    Intended,
+    /// A node took it.
+    Pushed(Pushed),
+    /// It executed; final once deep enough.
+    Landed(Executed),
+    /// It will not be sent: the node's simulation refused it, or it was superseded.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// One row of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxMessage {
+    /// Idempotency key, a UUID, sent along as Lotus `MsgUuid`.
+    pub id: MessageId,
+    /// What it is for.
+    pub kind: MessageKind,
+    /// The sectors it carries, in the order of its parameters.
+    pub sectors: Vec<SectorNumber>,
+    /// The message.
+    pub message: Message,
+    /// When it was recorded.
+    pub created: UnixMillis,
+    /// Where it stands.
+    pub status: MessageStatus,
+    /// How often pushing it was tried.
+    pub attempts: u32,
+}
+
+/// One line of a sector's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When.
+    pub at: UnixMillis,
+    /// What happened.
+    pub event: Event,
+    /// Whether it moved the sector; `false` for an event that met the wrong state.
+    pub applied: bool,
+}
+
+/// A row that does not parse: kept, shown, worked around.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Table and key.
+    pub what: String,
+    /// Why.
+    pub error: String,
+}
+
+/// A change of sectors together with the message it puts into the outbox: one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The record after the event (its `version` is the old one plus one), and the event.
+    pub sectors: Vec<(Record, Event)>,
+    /// A new outbox row.
+    pub message: Option<OutboxMessage>,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// The database could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened.
+    #[error("cannot open the database {url}")]
+    Open {
+        /// Its address, without secrets.
+        url: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The schema is newer than this program.
+    #[error("the database has schema version {found}, this seald knows up to {known}: install a newer seald")]
+    Newer {
+        /// Found.
+        found: i64,
+        /// Known.
+        known: i64,
+    },
+    /// A statement failed.
+    #[error("cannot {doing}")]
+    Query {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Somebody else changed the sector in between.
+    #[error("sector {number} was changed by somebody else (expected version {expected})")]
+    Conflict {
+        /// The sector.
+        number: SectorNumber,
+        /// The version the change was made from.
+        expected: u64,
+    },
+    /// The sector number was used before.
+    #[error("sector number {number} is already taken")]
+    Taken {
+        /// The sector.
+        number: SectorNumber,
+    },
+}
+
+impl StoreError {
+    /// What to do.
+    pub const fn remedy(&self) -> Remedy {
+        match self {
+            Self::Query { .. } | Self::Conflict { .. } => Remedy::Retry,
+            Self::Open { .. } | Self::Taken { .. } => Remedy::Hold,
+            Self::Newer { .. } => Remedy::Stop,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What daemon and worker say to each other: one JSON object a line, over the socket that is the worker's stdin.
+//!
+//! Control never travels on stdout or stderr (proof libraries print there). The worker speaks first, with
+//! [`Report::Hello`]; the daemon answers with [`Order`]s. A line that does not parse ends the worker.
+
+use crate::{
+    sector::{Class, Sealed, Stage},
+    units::{Hash32, MinerId, SealProof, SectorNumber, SectorSize},
+};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Raised whenever a message changes its meaning.
+pub const PROTOCOL: u32 = 1;
+
+/// Daemon to worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Order {
+    /// Run this job. At most one runs at a time; a second is answered with a failure of class `Worker`.
+    Run {
+        /// Echoed in every report about it; unique for the daemon's life.
+        task: u64,
+        /// What to do.
+        job: Job,
+    },
+    /// Finish nothing, leave at once. A closed socket means the same.
+    Leave,
+}
+
+/// Where the files of one sector are. All below one repo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorFiles {
+    /// `<repo>/sealed/s-t0…`: the replica.
+    pub sealed: PathBuf,
+    /// `<repo>/cache/s-t0…/`: layers, trees, `p_aux`.
+    pub cache: PathBuf,
+    /// `<repo>/work/s-t0…/`: seald's own: phase outputs and what they belong to.
+    pub work: PathBuf,
+}
+
+/// Who and what is being sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorRef {
+    /// The miner.
+    pub miner: MinerId,
+    /// The sector.
+    pub number: SectorNumber,
+    /// The seal proof type.
+    pub proof: SealProof,
+    /// The ticket the replica is bound to.
+    pub ticket: Hash32,
+}
+
+/// One unit of work for a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Job {
+    /// Layers and tree-d from zeros; resumes when the work folder says they belong to the same sector and ticket.
+    PreCommit1 {
+        /// The sector.
+        sector: SectorRef,
+        /// Its files.
+        files: SectorFiles,
+        /// Wipe what is there first: the bytes were found wrong.
+        fresh: bool,
+    },
+    /// Trees and replica. Restores the unencoded sealed file first, so that it can be repeated.
+    PreCommit2 {
+        /// The sector.
+        sector: SectorRef,
+        /// Its files.
+        files: SectorFiles,
+    },
+    /// Vanilla proof (kept in the work folder), SNARK, local verification.
+    Commit {
+        /// The sector.
+        sector: SectorRef,
+        /// Its files.
+        files: SectorFiles,
+        /// What PreCommit2 gave.
+        sealed: Sealed,
+        /// The interactive seed.
+        seed: Hash32,
+    },
+    /// Trims the cache; copies replica and cache to `to` when it is another repo, verifies, then removes the source.
+    Finalize {
+        /// The sector.
+        sector: SectorRef,
+        /// Where its files are.
+        files: SectorFiles,
+        /// Where they shall be; equal to `files` when nothing moves.
+        to: SectorFiles,
+    },
+    /// Makes the Groth parameters of a sector size available: fetched from `mirror`, or generated for test sizes.
+    Params {
+        /// The sector size.
+        size: SectorSize,
+        /// Base address of published parameter files, when one is declared.
+        mirror: Option<String>,
+    },
+}
+
+impl Job {
+    /// The sealing stage this job belongs to; `None` for parameters.
+    pub const fn stage(&self) -> Option<Stage> {
+        match self {
+            Self::PreCommit1 { .. } => Some(Stage::PreCommit1),
+            Self::PreCommit2 { .. } => Some(Stage::PreCommit2),
+            Self::Commit { .. } => Some(Stage::Commit),
+            Self::Finalize { .. } => Some(Stage::Finalize),
+            Self::Params { .. } => None,
+        }
+    }
+}
+
+/// Worker to daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum Report {
+    /// First line of a worker.
+    Hello {
+        /// Must equal [`PROTOCOL`].
+        protocol: u32,
+        /// The program's version.
+        version: String,
+        /// `real` or `simulated`: which prover this worker runs.
+        prover: String,
+    },
+    /// Sent every second by a thread of its own: the process lives.
+    Heartbeat,
+    /// How far the running job is.
+    Progress {
+        /// Which job.
+        task: u64,
+        /// What it is doing, such as `layer 1 of 2` or `SNARK`.
+        step: String,
+        /// Work done, in thousandths of the whole job.
+        permille: u16,
+    },
+    /// The job ended well.
+    Done {
+        /// Which job.
+        task: u64,
+        /// What it gave.
+        outcome: Outcome,
+    },
+    /// The job ended badly. The worker stays and takes the next.
+    Failed {
+        /// Which job.
+        task: u64,
+        /// What kind of thing failed.
+        class: Class,
+        /// The error with its causes.
+        error: String,
+    },
+}
+
+/// What a job gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Layers and tree-d are on disk and synced.
+    PreCommit1,
+    /// Replica and trees are on disk and synced.
+    PreCommit2 {
+        /// The commitments.
+        sealed: Sealed,
+    },
+    /// A proof that verified.
+    Commit {
+        /// Proof bytes, hexadecimal.
+        porep: String,
+    },
+    /// Trimmed and in place.
+    Finalize,
+    /// Parameters are there and checked.
+    Params,
+}
