@@ -5,10 +5,18 @@
 //! `devnet`, `daemon`, `cli`) does things and decides nothing. See ARCHITECTURE.md.
 
 pub mod chain;
+pub mod cli;
 pub mod clock;
+pub mod daemon;
+pub mod devnet;
 pub mod error;
+pub mod manifest;
+pub mod plan;
+pub mod proofs;
+pub mod repo;
 pub mod sector;
 pub mod status;
 pub mod store;
+pub mod supervisor;
 pub mod units;
 pub mod worker;

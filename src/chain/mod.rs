@@ -1,6 +1,8 @@
 //! The chain as the daemon sees it: typed questions and answers. Lotus JSON-RPC lives in `client` and `wire`.
 
+pub mod client;
 pub mod params;
+pub mod wire;
 
 use crate::{
     error::Remedy,

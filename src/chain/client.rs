@@ -1,0 +1,1 @@
+//! The one client of a Lotus-compatible node: JSON-RPC over HTTP.

@@ -1,0 +1,1 @@
+//! The JSON shapes of Lotus' RPC. Private to `chain` and `devnet`.

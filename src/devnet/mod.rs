@@ -1,0 +1,1 @@
+//! A local chain in a box that speaks Lotus JSON-RPC.

@@ -1,0 +1,1 @@
+//! The manifest: TOML text in, one valid `Manifest` or every problem out.

@@ -1,0 +1,1 @@
+//! Storage repos on disk: layout, marker, lock, space.
