@@ -6,6 +6,8 @@
 mod machine;
 mod next;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use machine::{EDGES, Event, EventKind, State};
 pub use next::{ChainNow, Facts, MessageView, Next, OnChainPreCommit, OnChainSector, Policy, Wait, WakeUp, next};
