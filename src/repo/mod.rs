@@ -210,8 +210,9 @@ impl Repo {
     /// Bytes the repo's own files take on disk. Looks at every file: for now and then, not for every tick.
     ///
     /// # Errors
-    /// [`RepoError::Io`] naming the folder that cannot be read.
+    /// [`RepoError::Replaced`]; [`RepoError::Io`] naming the folder that cannot be read.
     pub fn used(&self) -> Result<Bytes, RepoError> {
+        self.check_mounted()?;
         layout::used(self.path())
     }
 
@@ -237,11 +238,13 @@ impl Repo {
         Err(RepoError::Replaced { name: self.name().clone(), path: self.path().to_path_buf() })
     }
 
-    /// What lies here, other miners' sectors included. Names that are no sector's are listed apart.
+    /// What lies here, other miners' sectors included. Names that are no sector's are listed apart. A missing file
+    /// system is an error, never an empty list: nobody shall conclude that sectors are gone.
     ///
     /// # Errors
-    /// [`RepoError::Io`] naming the folder that cannot be read.
+    /// [`RepoError::Replaced`]; [`RepoError::Io`] naming the folder that cannot be read.
     pub fn sectors(&self) -> Result<Listing, RepoError> {
+        self.check_mounted()?;
         layout::list(self.path())
     }
 }

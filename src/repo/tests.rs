@@ -1,6 +1,6 @@
 //! Repos in throw-away folders, and the laws of the ledger.
 
-use super::{layout::list, mount::Mounts, *};
+use super::{mount::Mounts, *};
 use crate::{
     sector::Stage,
     units::{SectorSize, sector_file_name},
@@ -171,9 +171,11 @@ fn a_repo_that_was_unmounted_or_covered_is_noticed() {
     fs::write(path.join("repo.lock"), "").unwrap();
     assert!(matches!(repo.check_mounted(), Err(RepoError::Replaced { .. })));
     assert!(matches!(repo.space(), Err(RepoError::Replaced { .. })));
+    assert!(matches!(repo.sectors(), Err(RepoError::Replaced { .. })), "not: there are no sectors");
+    assert!(matches!(repo.used(), Err(RepoError::Replaced { .. })));
     fs::remove_dir_all(&path).unwrap();
     fs::rename(dir.path().join("gone"), &path).unwrap();
-    repo.check_mounted().unwrap();
+    assert_eq!(repo.sectors().unwrap(), Listing::default());
 }
 
 #[test]
@@ -216,12 +218,6 @@ fn files_have_the_names_of_lotus_and_are_found_again() {
     assert_eq!(listing.sectors.len(), 2);
     assert_eq!(listing.strangers, strange.iter().map(|name| dir.path().join("sealed").join(name)).collect());
     assert!(repo.used().unwrap() >= Bytes::new(5064), "{}", repo.used().unwrap());
-}
-
-#[test]
-fn an_unmounted_folder_lists_as_empty_rather_than_failing() {
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(list(dir.path()).unwrap(), Listing::default());
 }
 
 #[test]
