@@ -1,5 +1,6 @@
 //! The chain as the daemon sees it: typed questions and answers. Lotus JSON-RPC lives in `client` and `wire`.
 
+pub mod cids;
 pub mod client;
 pub mod params;
 pub mod wire;
