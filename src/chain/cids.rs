@@ -95,3 +95,38 @@ pub const fn zero_comm_d(size: SectorSize) -> Hash32 {
         ],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_commitments_have_the_published_names() {
+        let published = [
+            "baga6ea4seaqpy7usqklokfx2vxuynmupslkeutzexe2uqurdg5vhtebhxqmpqmy",
+            "baga6ea4seaqgl4u6lwmnerwdrm4iz7ag3mpwwaqtapc2fciabpooqmvjypweeha",
+            "baga6ea4seaqdsvqopmj2soyhujb72jza76t4wpq5fzifvm3ctz47iyytkewnubq",
+            "baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq",
+            "baga6ea4seaqomqafu276g53zko4k23xzh4h4uecjwicbmvhsuqi7o4bhthhm4aq",
+        ];
+        for (size, name) in SectorSize::ALL.into_iter().zip(published) {
+            let cid = unsealed(zero_comm_d(size));
+            assert_eq!(cid.to_string(), name, "{size}");
+            assert_eq!(comm_d(&parse(name).unwrap()), Ok(zero_comm_d(size)));
+        }
+    }
+
+    #[test]
+    fn commitments_survive_their_cids_and_do_not_mix() {
+        let hash = Hash32([0xab; 32]);
+        assert!(sealed(hash).to_string().starts_with("bagboea4b5abc"));
+        assert_eq!(comm_r(&sealed(hash)), Ok(hash));
+        assert_eq!(comm_d(&unsealed(hash)), Ok(hash));
+        let text = comm_r(&unsealed(hash)).unwrap_err().to_string();
+        assert!(text.contains("is not the CID of a sealed sector"), "{text}");
+        assert!(comm_d(&sealed(hash)).is_err());
+        let short = Cid::new_v1(SEALED.codec, Multihash::wrap(SEALED.hash, &[1; 31]).unwrap());
+        assert!(comm_r(&short).is_err());
+        assert!(parse("bafy nothing").is_err());
+    }
+}

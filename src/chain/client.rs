@@ -23,6 +23,12 @@ const FINALITY: i64 = 900;
 const SEAL_RANDOMNESS: i64 = 5;
 const INTERACTIVE_SEAL_CHALLENGE_SEED: i64 = 6;
 
+/// Of a method without parameters: an empty list.
+const NONE: [(); 0] = [];
+
+/// The reward actor. Source: lotus-full-node-api 5.
+const REWARD_ACTOR: &str = "t02";
+
 /// JSON-RPC's "no such method".
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -62,7 +68,7 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub async fn version(&self) -> Result<String, ChainError> {
-        let found: wire::Version = self.ask("Version", ()).await?;
+        let found: wire::Version = self.ask("Version", NONE).await?;
         Ok([found.agent, found.version].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
     }
 
@@ -71,7 +77,7 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub async fn network_params(&self) -> Result<NetworkParams, ChainError> {
-        let found: wire::NetworkParams = self.ask("StateGetNetworkParams", ()).await?;
+        let found: wire::NetworkParams = self.ask("StateGetNetworkParams", NONE).await?;
         Ok(NetworkParams {
             name: found.network_name,
             block_delay_secs: found.block_delay_secs,
@@ -141,7 +147,7 @@ impl Client {
     }
 
     async fn tipset(&self, method: &str) -> Result<TipSet, ChainError> {
-        let found: wire::TipSet = self.ask(method, ()).await?;
+        let found: wire::TipSet = self.ask(method, NONE).await?;
         let first = found.blocks.first().ok_or_else(|| ChainError::malformed(method, "a tipset without blocks"))?;
         Ok(TipSet {
             timestamp: first.timestamp,
@@ -174,9 +180,6 @@ impl Client {
         self.rpc.call(Kind::Read, method, params).await
     }
 }
-
-/// The reward actor. Source: lotus-full-node-api 5.
-const REWARD_ACTOR: &str = "t02";
 
 fn key(at: &TipSet) -> wire::TipSetKey {
     wire::TipSetKey(at.key.iter().cloned().map(wire::CidJson::from).collect())

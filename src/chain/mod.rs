@@ -4,6 +4,8 @@
 pub mod cids;
 pub mod client;
 pub mod endpoint;
+#[cfg(test)]
+mod fake;
 pub mod messages;
 pub mod params;
 mod rpc;

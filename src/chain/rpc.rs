@@ -8,7 +8,7 @@ use super::{
     ChainError, Endpoint,
     wire::{Request, Response},
 };
-use crate::clock;
+use crate::{clock, error::Chain};
 use reqwest::{
     StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
@@ -149,9 +149,9 @@ impl Rpc {
             // the machine's root certificates are not needed and need not be there
             builder = builder.tls_certs_only([]);
         }
-        let http = builder
-            .build()
-            .map_err(|why| ChainError::Invalid { what: format!("cannot prepare HTTP calls: {}", chain(&why)) })?;
+        let http = builder.build().map_err(|why| ChainError::Invalid {
+            what: format!("cannot prepare https (are the system's root certificates installed?): {}", Chain(&why)),
+        })?;
         Ok(Self {
             http,
             nodes,
@@ -361,10 +361,6 @@ impl Node {
         let missing = || not_rpc(serde::de::Error::missing_field("result"));
         inner.result.ok_or_else(|| missing().into())
     }
-}
-
-fn chain(error: &reqwest::Error) -> String {
-    crate::error::Chain(error).to_string()
 }
 
 #[cfg(test)]

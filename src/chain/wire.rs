@@ -516,3 +516,6 @@ impl BitField {
         Some(ranges)
     }
 }
+
+#[cfg(test)]
+mod tests;

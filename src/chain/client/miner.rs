@@ -10,8 +10,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// More faults than this are not listed one by one: the network has fewer sectors in all of one miner's deadlines
-/// than such a bitfield could name in a few bytes.
+/// Above this many, a list of faults is a broken answer: a few bytes of run lengths can name 2^63 sectors, and the
+/// set must fit into memory. One exbibyte of 32 GiB sectors is this many.
 const MAX_FAULTS: u64 = 1 << 25;
 
 impl Client {

@@ -2,7 +2,7 @@
 //!
 //! Pushing is the only thing here that cannot be taken back; the caller records the message and its id first.
 
-use super::{Client, METHOD_NOT_FOUND, key};
+use super::{Client, METHOD_NOT_FOUND, NONE, key};
 use crate::{
     chain::{ChainError, Executed, Gas, Message, Pushed, TipSet, messages, rpc::Kind, wire},
     sector::MessageId,
@@ -31,7 +31,7 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub async fn default_address(&self) -> Result<Option<String>, ChainError> {
-        let found: Option<String> = self.ask("WalletDefaultAddress", ()).await?;
+        let found: Option<String> = self.ask("WalletDefaultAddress", NONE).await?;
         Ok(found.filter(|address| !address.is_empty() && address != NO_ADDRESS))
     }
 
