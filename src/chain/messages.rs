@@ -128,13 +128,11 @@ pub fn decode_batch_return(value: &[u8], sectors: usize) -> Result<Vec<i64>, Cha
     let mut codes = vec![0i64; sectors];
     for failed in &fail_codes {
         let code = usize::try_from(failed.idx).ok().and_then(|at| codes.get_mut(at));
-        let code = code.filter(|code| **code == 0 && failed.code != 0).ok_or_else(|| {
-            wrong(format!("its failure {} at position {} of {sectors} makes no sense", failed.code, failed.idx))
-        })?;
-        *code = i64::from(failed.code);
+        *code.ok_or_else(|| wrong(format!("it names position {} of {sectors}", failed.idx)))? = failed.code.into();
     }
+    // a position named twice or a failure with code 0 does not add up
     let succeeded = codes.iter().filter(|code| **code == 0).count();
-    if usize::try_from(success_count) == Ok(succeeded) {
+    if usize::try_from(success_count) == Ok(succeeded) && succeeded.saturating_add(fail_codes.len()) == sectors {
         Ok(codes)
     } else {
         Err(wrong(format!("it counts {success_count} successes and {} failures of {sectors}", fail_codes.len())))

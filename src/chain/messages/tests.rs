@@ -93,6 +93,7 @@ fn each_sector_has_its_own_outcome() {
         ("820081820110", 1, "a position outside"),
         ("820181820000", 2, "a failure with code 0"),
         ("8200828200108200 11", 2, "one position twice"),
+        ("8201828200108200 11", 2, "one position twice, counted right otherwise"),
         ("8101", 1, "another shape"),
         ("", 1, "nothing"),
     ] {
