@@ -1,8 +1,19 @@
-//! The chain as the daemon sees it: typed questions and answers. Lotus JSON-RPC lives in `client` and `wire`.
+//! The chain as the daemon sees it: typed questions and answers. Lotus JSON-RPC lives in `client`, `rpc` and `wire`,
+//! the actors' CBOR in `messages` and `params`. Keeps nothing: what was asked or sent is the caller's to remember.
 
+pub mod cids;
 pub mod client;
+pub mod endpoint;
+#[cfg(test)]
+mod fake;
+pub mod messages;
 pub mod params;
+mod rpc;
 pub mod wire;
+
+pub use client::Client;
+pub use endpoint::{Endpoint, Secret};
+pub use rpc::Limits;
 
 use crate::{
     error::Remedy,
@@ -146,6 +157,55 @@ pub struct Funds {
     pub available: AttoFil,
 }
 
+/// Funds of a miner in the market actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketBalance {
+    /// All of it.
+    pub escrow: AttoFil,
+    /// The part bound to deals.
+    pub locked: AttoFil,
+}
+
+/// What the node would spend on a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gas {
+    /// Gas units at most, the node's margin included.
+    pub limit: i64,
+    /// AttoFIL per gas unit at most.
+    pub fee_cap: AttoFil,
+    /// AttoFIL per gas unit for the block's miner.
+    pub premium: AttoFil,
+}
+
+impl Gas {
+    /// The most the message can cost in fees; `None` past the range.
+    pub fn max_cost(self) -> Option<AttoFil> {
+        self.fee_cap.as_atto().checked_mul(i128::from(self.limit)).map(AttoFil::from_atto)
+    }
+}
+
+/// Sector numbers a miner has ever used: a set of ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allocated {
+    /// Half-open, ascending, none empty, none touching the next.
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Allocated {
+    /// Whether this number was ever used.
+    pub fn contains(&self, number: SectorNumber) -> bool {
+        let number = number.as_u64();
+        let after = self.ranges.partition_point(|(start, _)| *start <= number);
+        after.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|(_, end)| number < *end)
+    }
+
+    /// The highest number used; `None` when none was.
+    pub fn max(&self) -> Option<SectorNumber> {
+        let (_, end) = self.ranges.last()?;
+        end.checked_sub(1).and_then(|n| SectorNumber::try_from(n).ok())
+    }
+}
+
 /// Number of sectors by condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectorCount {
@@ -160,7 +220,7 @@ pub struct SectorCount {
 /// A chain question that got no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
-    /// No endpoint answered in time.
+    /// No endpoint answered in time. Of a push: it may have arrived all the same.
     #[error("no chain endpoint answers {method} ({tried} tried)")]
     Unreachable {
         /// The RPC method.
@@ -175,10 +235,17 @@ pub enum ChainError {
     Refused {
         /// The RPC method.
         method: String,
-        /// JSON-RPC error code.
+        /// JSON-RPC error code (2: over the block gas limit, 3: the actor would reject it), or the HTTP status of
+        /// a refused token.
         code: i64,
         /// The node's text.
         message: String,
+    },
+    /// Another message with the same sender and nonce landed: this one never will.
+    #[error("message {cid} was overtaken by another one with its nonce: it will not land, plan it anew")]
+    Overtaken {
+        /// The message that lost.
+        cid: String,
     },
     /// The answer is not of the documented shape.
     #[error("the node's answer to {method} cannot be read")]
@@ -188,14 +255,25 @@ pub enum ChainError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What was given to the client is wrong: an endpoint, an address, a message too large. Nothing was sent.
+    #[error("{what}")]
+    Invalid {
+        /// What is wrong with it and what would be accepted.
+        what: String,
+    },
 }
 
 impl ChainError {
     /// What to do: everything about a node passes, except what it refuses.
     pub const fn remedy(&self) -> Remedy {
         match self {
-            Self::Unreachable { .. } | Self::Malformed { .. } => Remedy::Retry,
+            Self::Unreachable { .. } | Self::Malformed { .. } | Self::Overtaken { .. } => Remedy::Retry,
             Self::Refused { .. } => Remedy::Hold,
+            Self::Invalid { .. } => Remedy::Stop,
         }
+    }
+
+    fn malformed(method: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Malformed { method: method.to_owned(), source: source.into() }
     }
 }

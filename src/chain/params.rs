@@ -113,3 +113,6 @@ pub struct FailCode {
     /// Exit code.
     pub code: u32,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Questions about one miner actor: who it is, its sectors, its power and its funds.
+
+use super::{Client, key};
+use crate::{
+    chain::{
+        Allocated, ChainError, Funds, MarketBalance, MinerInfo, Power, PreCommitInfo, SectorCount, SectorInfo, TipSet,
+        cids, params, wire,
+    },
+    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize},
+};
+use std::collections::BTreeSet;
+
+/// Above this many, a list of faults is a broken answer: a few bytes of run lengths can name 2^63 sectors, and the
+/// set must fit into memory. One exbibyte of 32 GiB sectors is this many.
+const MAX_FAULTS: u64 = 1 << 25;
+
+impl Client {
+    /// Owner, worker, sector size.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn miner_info(&self, miner: MinerId, at: &TipSet) -> Result<MinerInfo, ChainError> {
+        let method = "StateMinerInfo";
+        let found: wire::MinerInfo = self.ask(method, (miner.to_address(), key(at))).await?;
+        let size = SectorSize::ALL.into_iter().find(|size| size.bytes().as_u64() == found.sector_size);
+        Ok(MinerInfo {
+            owner: found.owner,
+            worker: found.worker,
+            control: found.control_addresses,
+            sector_size: size.ok_or_else(|| {
+                ChainError::malformed(method, format!("sectors of {} bytes are of no known size", found.sector_size))
+            })?,
+            window_post_proof: found.window_post_proof_type,
+        })
+    }
+
+    /// The pre-commit of a sector; `None` before it, after its proof, and after it expired.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn precommit(
+        &self,
+        miner: MinerId,
+        number: SectorNumber,
+        at: &TipSet,
+    ) -> Result<Option<PreCommitInfo>, ChainError> {
+        let method = "StateSectorPreCommitInfo";
+        let found: Option<wire::SectorPreCommitOnChainInfo> =
+            self.ask(method, (miner.to_address(), number, key(at))).await?;
+        let Some(found) = found else { return Ok(None) };
+        Ok(Some(PreCommitInfo {
+            epoch: Epoch::new(found.pre_commit_epoch),
+            ticket_epoch: Epoch::new(found.info.seal_rand_epoch),
+            comm_r: comm_r(method, &found.info.sealed_cid)?,
+            deposit: found.pre_commit_deposit,
+        }))
+    }
+
+    /// A proven sector; `None` before its proof and after its end.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn sector(
+        &self,
+        miner: MinerId,
+        number: SectorNumber,
+        at: &TipSet,
+    ) -> Result<Option<SectorInfo>, ChainError> {
+        let method = "StateSectorGetInfo";
+        let found: Option<wire::SectorOnChainInfo> = self.ask(method, (miner.to_address(), number, key(at))).await?;
+        found.map(|found| sector(method, &found)).transpose()
+    }
+
+    /// All proven sectors that have not ended, the faulty ones included.
+    ///
+    /// # Errors
+    /// See [`Client`]. An answer larger than the bounds (at about 100 000 sectors) is [`ChainError::Malformed`].
+    pub async fn active_sectors(&self, miner: MinerId, at: &TipSet) -> Result<Vec<SectorInfo>, ChainError> {
+        let method = "StateMinerSectors";
+        let every: Option<wire::BitField> = None;
+        let found: Option<Vec<wire::SectorOnChainInfo>> =
+            self.ask(method, (miner.to_address(), every, key(at))).await?;
+        found.unwrap_or_default().iter().map(|found| sector(method, found)).collect()
+    }
+
+    /// Whether a sector number was ever used.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn is_allocated(&self, miner: MinerId, number: SectorNumber, at: &TipSet) -> Result<bool, ChainError> {
+        self.ask("StateMinerSectorAllocated", (miner.to_address(), number, key(at))).await
+    }
+
+    /// All sector numbers ever used.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<Allocated, ChainError> {
+        let ranges = self.bit_field("StateMinerAllocated", miner, at).await?;
+        Ok(Allocated { ranges })
+    }
+
+    /// The sectors that are faulty now.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<BTreeSet<SectorNumber>, ChainError> {
+        let method = "StateMinerFaults";
+        let ranges = self.bit_field(method, miner, at).await?;
+        let count = ranges.iter().fold(0u64, |sum, (start, end)| sum.saturating_add(end.saturating_sub(*start)));
+        if count > MAX_FAULTS {
+            return Err(ChainError::malformed(method, format!("{count} faulty sectors are more than there can be")));
+        }
+        let numbers = ranges.into_iter().flat_map(|(start, end)| start..end);
+        numbers.map(|n| SectorNumber::try_from(n).map_err(|e| ChainError::malformed(method, e))).collect()
+    }
+
+    /// The deposit a pre-commit locks, the node's margin of a tenth included.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn precommit_deposit(
+        &self,
+        miner: MinerId,
+        info: &params::SectorPreCommitInfo,
+        at: &TipSet,
+    ) -> Result<AttoFil, ChainError> {
+        let info = wire::SectorPreCommitInfo {
+            seal_proof: info.seal_proof,
+            sector_number: info.sector_number,
+            sealed_cid: info.sealed_cid.to_string().into(),
+            seal_rand_epoch: info.seal_rand_epoch,
+            deal_ids: info.deal_ids.clone(),
+            expiration: info.expiration,
+            unsealed_cid: info.unsealed_cid.map(|cid| cid.to_string().into()),
+        };
+        self.ask("StateMinerPreCommitDepositForPower", (miner.to_address(), info, key(at))).await
+    }
+
+    /// The pledge a capacity sector locks that lives this many epochs from now, the node's margin of a tenth included.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn initial_pledge(
+        &self,
+        lifetime_epochs: i64,
+        size: SectorSize,
+        at: &TipSet,
+    ) -> Result<AttoFil, ChainError> {
+        let verified_bytes = 0u64;
+        let params = (lifetime_epochs, size.bytes(), verified_bytes, key(at));
+        self.ask("StateMinerInitialPledgeForSector", params).await
+    }
+
+    /// What the miner actor can spend, vested rewards included.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn available_balance(&self, miner: MinerId, at: &TipSet) -> Result<AttoFil, ChainError> {
+        self.ask("StateMinerAvailableBalance", (miner.to_address(), key(at))).await
+    }
+
+    /// Balance, locked and available funds.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn funds(&self, miner: MinerId, at: &TipSet) -> Result<Funds, ChainError> {
+        let found: wire::ActorState<wire::MinerState> =
+            self.ask("StateReadState", (miner.to_address(), key(at))).await?;
+        Ok(Funds {
+            balance: found.balance,
+            pre_commit_deposits: found.state.pre_commit_deposits,
+            initial_pledge: found.state.initial_pledge,
+            vesting: found.state.locked_funds,
+            fee_debt: found.state.fee_debt,
+            available: self.available_balance(miner, at).await?,
+        })
+    }
+
+    /// Power of the miner and of the network.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn power(&self, miner: MinerId, at: &TipSet) -> Result<Power, ChainError> {
+        let found: wire::MinerPower = self.ask("StateMinerPower", (miner.to_address(), key(at))).await?;
+        Ok(Power {
+            raw: found.miner_power.raw_byte_power,
+            quality_adjusted: found.miner_power.quality_adj_power,
+            total_raw: found.total_power.raw_byte_power,
+            total_quality_adjusted: found.total_power.quality_adj_power,
+            has_min_power: found.has_min_power,
+        })
+    }
+
+    /// Live, active and faulty sectors.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn sector_count(&self, miner: MinerId, at: &TipSet) -> Result<SectorCount, ChainError> {
+        let found: wire::MinerSectors = self.ask("StateMinerSectorCount", (miner.to_address(), key(at))).await?;
+        Ok(SectorCount { live: found.live, active: found.active, faulty: found.faulty })
+    }
+
+    /// Funds in the market actor.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn market_balance(&self, miner: MinerId, at: &TipSet) -> Result<MarketBalance, ChainError> {
+        let found: wire::MarketBalance = self.ask("StateMarketBalance", (miner.to_address(), key(at))).await?;
+        Ok(MarketBalance { escrow: found.escrow, locked: found.locked })
+    }
+
+    async fn bit_field(&self, method: &str, miner: MinerId, at: &TipSet) -> Result<Vec<(u64, u64)>, ChainError> {
+        let found: wire::BitField = self.ask(method, (miner.to_address(), key(at))).await?;
+        found.to_ranges().ok_or_else(|| ChainError::malformed(method, "its run lengths pass 2^64"))
+    }
+}
+
+fn sector(method: &str, found: &wire::SectorOnChainInfo) -> Result<SectorInfo, ChainError> {
+    Ok(SectorInfo {
+        number: SectorNumber::try_from(found.sector_number).map_err(|e| ChainError::malformed(method, e))?,
+        comm_r: comm_r(method, &found.sealed_cid)?,
+        activation: Epoch::new(found.activation),
+        expiration: Epoch::new(found.expiration),
+        pledge: found.initial_pledge,
+    })
+}
+
+fn comm_r(method: &str, cid: &wire::CidJson) -> Result<Hash32, ChainError> {
+    cids::parse(&cid.cid).and_then(|cid| cids::comm_r(&cid)).map_err(|e| ChainError::malformed(method, e))
+}

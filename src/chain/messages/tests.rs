@@ -1,0 +1,102 @@
+use super::*;
+use crate::{
+    chain::cids,
+    error::Remedy,
+    units::{Hash32, from_hex, to_hex},
+};
+use fvm_shared::address::Address;
+
+const MINER: MinerId = MinerId::new(1000);
+
+fn number(n: u64) -> SectorNumber {
+    SectorNumber::try_from(n).unwrap()
+}
+
+#[test]
+fn create_miner_goes_to_the_power_actor_with_the_deposit() {
+    let key = Address::new_bls(&[7; 48]).unwrap();
+    let text = format!("f{}", key.to_string().split_at(1).1);
+    let miner = NewMiner { from: "t3sender", owner: &text, worker: &text, sector_size: SectorSize::KiB2 };
+    let message = create_miner_message(&miner, AttoFil::from_atto(101)).unwrap();
+    let key = format!("583103{}", "07".repeat(48));
+    assert_eq!(to_hex(&message.params), format!("85{key}{key}0a4080"));
+    assert_eq!((message.from.as_str(), message.to.as_str(), message.method), ("t3sender", "t04", 2));
+    assert_eq!(message.value, AttoFil::from_atto(101));
+}
+
+#[test]
+fn a_wrong_address_is_named() {
+    let miner = NewMiner { from: "f01", owner: "f01", worker: "nonsense", sector_size: SectorSize::KiB2 };
+    let error = create_miner_message(&miner, AttoFil::ZERO).unwrap_err();
+    assert!(error.to_string().contains("\"nonsense\""), "{error}");
+    assert_eq!(error.remedy(), Remedy::Stop);
+    assert!(parse_address("<empty>").is_err());
+    assert_eq!(parse_address("f01000").unwrap(), parse_address("t01000").unwrap());
+}
+
+#[test]
+fn a_pre_commit_carries_all_its_sectors() {
+    let sector = |n| SectorPreCommitInfo {
+        seal_proof: 8,
+        sector_number: n,
+        sealed_cid: cids::sealed(Hash32([9; 32])),
+        seal_rand_epoch: 10,
+        deal_ids: vec![],
+        expiration: 20,
+        unsealed_cid: None,
+    };
+    let message = precommit_message(MINER, "t3w", AttoFil::from_atto(5), vec![sector(1), sector(2)]).unwrap();
+    assert_eq!((message.to.as_str(), message.method, message.value), ("t01000", 28, AttoFil::from_atto(5)));
+    let params: PreCommitSectorBatchParams2 = from_slice(&message.params).unwrap();
+    assert_eq!(params.sectors, [sector(1), sector(2)]);
+}
+
+#[test]
+fn a_commit_lets_each_sector_stand_alone() {
+    let proofs = vec![(number(3), vec![1; 192]), (number(1), vec![2; 192])];
+    let message = commit_message(MINER, "t3w", AttoFil::ZERO, proofs).unwrap();
+    let params: ProveCommitSectors3Params = from_slice(&message.params).unwrap();
+    assert_eq!(message.method, 34);
+    assert_eq!(params.sector_activations.iter().map(|s| s.sector_number).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!(params.sector_proofs[1].bytes(), [2; 192]);
+    assert!(!params.require_activation_success && params.aggregate_proof.is_empty());
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_is_refused_before() {
+    let proofs = |count| (0..count).map(|n| (number(n), vec![0; 1920])).collect();
+    assert!(commit_message(MINER, "t3w", AttoFil::ZERO, proofs(33)).is_ok());
+    let error = commit_message(MINER, "t3w", AttoFil::ZERO, proofs(35)).unwrap_err();
+    assert!(error.to_string().contains("send fewer sectors"), "{error}");
+}
+
+#[test]
+fn a_new_miner_is_read_from_its_receipt() {
+    let value = from_hex("824300e9075502dae7cebd4a354ce30492f14b0d40c393d74702af").unwrap();
+    assert_eq!(decode_create_miner(&value).unwrap(), MinerId::new(1001));
+    for wrong in [&b""[..], &value[1..], &[0x80]] {
+        assert!(matches!(decode_create_miner(wrong), Err(ChainError::Malformed { .. })), "{wrong:?}");
+    }
+    let swapped = from_hex("825502dae7cebd4a354ce30492f14b0d40c393d74702af4300e907").unwrap();
+    assert!(decode_create_miner(&swapped).is_err());
+}
+
+#[test]
+fn each_sector_has_its_own_outcome() {
+    let decode = |hex: &str, n| decode_batch_return(&from_hex(hex).unwrap(), n);
+    assert_eq!(decode("820180", 1).unwrap(), [0]);
+    // two of four: the second with 16, the last with 20
+    assert_eq!(decode("8202828201108203 14".replace(' ', "").as_str(), 4).unwrap(), [0, 16, 0, 20]);
+    for (hex, n, what) in [
+        ("820180", 2, "a sector without an outcome"),
+        ("820280", 1, "more outcomes than sectors"),
+        ("820081820110", 1, "a position outside"),
+        ("820181820000", 2, "a failure with code 0"),
+        ("8200828200108200 11", 2, "one position twice"),
+        ("8201828200108200 11", 2, "one position twice, counted right otherwise"),
+        ("8101", 1, "another shape"),
+        ("", 1, "nothing"),
+    ] {
+        assert!(matches!(decode(&hex.replace(' ', ""), n), Err(ChainError::Malformed { .. })), "{what}");
+    }
+}
