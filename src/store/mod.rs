@@ -9,6 +9,8 @@ mod read;
 mod sectors;
 mod settings;
 mod sql;
+#[cfg(test)]
+mod tests;
 
 pub use open::Store;
 

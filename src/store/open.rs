@@ -5,7 +5,8 @@
 
 use super::{StoreError, sql};
 use sqlx::{
-    AnyConnection, AnyPool, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _, Transaction,
+    AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _,
+    Transaction,
     any::{Any, AnyConnectOptions, AnyPoolOptions},
     migrate::{Migrate as _, Migration, MigrationType, Migrator},
     sqlite::SqliteConnectOptions,
@@ -200,29 +201,33 @@ impl Place {
 
     async fn connect(&self) -> Result<(AnyPool, AnyPool), sqlx::Error> {
         match self.engine {
-            Engine::Sqlite => {
-                let writer = pool(1, sql::SQLITE_WRITER).idle_timeout(None).max_lifetime(None);
-                Ok((writer.connect_with(self.options.clone()).await?, self.reader().await?))
-            }
+            Engine::Sqlite => Ok((self.pool(1, sql::SQLITE_WRITER).await?, self.reader().await?)),
             Engine::Postgres => {
-                let both = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
-                let both = both.connect_with(self.options.clone()).await?;
+                let both = self.pool(CONNECTIONS, sql::POSTGRES_WRITER).await?;
                 Ok((both.clone(), both))
             }
         }
     }
 
     async fn reader(&self) -> Result<AnyPool, sqlx::Error> {
-        let setup = match self.engine {
-            Engine::Sqlite => sql::SQLITE_READER,
-            Engine::Postgres => sql::POSTGRES_READER,
-        };
-        pool(CONNECTIONS, setup).connect_with(self.options.clone()).await
+        match self.engine {
+            Engine::Sqlite => self.pool(CONNECTIONS, sql::SQLITE_READER).await,
+            Engine::Postgres => self.pool(CONNECTIONS, sql::POSTGRES_READER).await,
+        }
     }
-}
 
-fn pool(connections: u32, setup: &'static str) -> AnyPoolOptions {
-    AnyPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).after_connect(move |connection, _| {
-        Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) })
-    })
+    async fn pool(&self, connections: u32, setup: &'static str) -> Result<AnyPool, sqlx::Error> {
+        // A pool tries for as long as it has patience and then forgets why it failed: one connection goes first.
+        let first = tokio::time::timeout(PATIENCE, async {
+            let mut first = self.options.connect().await?;
+            first.execute(sqlx::raw_sql(setup)).await?;
+            first.close().await
+        });
+        first.await.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
+        let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+        let pool = pool.after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(sqlx::raw_sql(setup)).await.map(drop) })
+        });
+        pool.connect_with(self.options.clone()).await
+    }
 }

@@ -53,7 +53,7 @@ impl Store {
         let rows = match sqlx::query(listing.all).fetch_all(&self.reader).await {
             Ok(rows) => rows,
             // bytes that are no text spoil the whole answer: look for them row by row
-            Err(sqlx::Error::ColumnDecode { .. }) => return self.read_each(listing, parse).await,
+            Err(error) if is_decode(&error) => return self.read_each(listing, parse).await,
             Err(error) => return Err(failed("read the database")(error)),
         };
         let (mut read, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
@@ -89,12 +89,15 @@ impl Store {
         let what = name(listing, &key);
         match sqlx::query(listing.one).bind(key).fetch_optional(&self.reader).await {
             Ok(row) => row.as_ref().map(parse).transpose().map_err(|error| StoreError::Unreadable { what, error }),
-            Err(error @ sqlx::Error::ColumnDecode { .. }) => {
-                Err(StoreError::Unreadable { what, error: error.to_string() })
-            }
+            Err(error) if is_decode(&error) => Err(StoreError::Unreadable { what, error: error.to_string() }),
             Err(error) => Err(failed("read the database")(error)),
         }
     }
+}
+
+/// The row arrived, but is not what its columns say.
+fn is_decode(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
 }
 
 /// The key of a row is its first column: a number or a text.

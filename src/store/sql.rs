@@ -11,6 +11,9 @@ pub(super) const BEGIN_POSTGRES: &str = "BEGIN";
 pub(super) const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
 pub(super) const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON";
+/// The same promises, whatever the server's defaults are.
+pub(super) const POSTGRES_WRITER: &str =
+    "SET synchronous_commit = on; SET default_transaction_isolation = 'read committed'";
 pub(super) const POSTGRES_READER: &str = "SET default_transaction_read_only = on";
 
 pub(super) const SCHEMA_VERSION: &str = "SELECT MAX(version) AS version FROM _sqlx_migrations";
