@@ -1,7 +1,18 @@
 //! The database: what the world did. Sector records, append-only events, messages, settings.
 //!
 //! A sector's row, its event and its outbox row change in one transaction. Reading is total: a row that
-//! does not parse is reported as [`Unreadable`], never a crash. Decides nothing.
+//! does not parse is reported as [`Unreadable`], never a crash. Decides nothing, deletes nothing.
+
+mod messages;
+mod open;
+mod read;
+mod sectors;
+mod settings;
+mod sql;
+#[cfg(test)]
+mod tests;
+
+pub use open::Store;
 
 use crate::{
     chain::{Executed, Message, Pushed},
@@ -10,6 +21,7 @@ use crate::{
     units::{SectorNumber, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a message is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +33,26 @@ pub enum MessageKind {
     PreCommit,
     /// ProveCommitSectors3.
     Commit,
+}
+
+impl MessageKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::CreateMiner, Self::PreCommit, Self::Commit];
+
+    /// The name as stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateMiner => "create_miner",
+            Self::PreCommit => "pre_commit",
+            Self::Commit => "commit",
+        }
+    }
+}
+
+impl fmt::Display for MessageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Where a message stands. It only moves down this list.
@@ -38,6 +70,26 @@ pub enum MessageStatus {
         /// Why.
         why: String,
     },
+}
+
+impl MessageStatus {
+    /// The name as stored and shown.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Pushed(_) => "pushed",
+            Self::Landed(_) => "landed",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// The message may still land: no second one of its kind may exist for its sectors.
+    pub const fn is_live(&self) -> bool {
+        match self {
+            Self::Intended | Self::Pushed(_) => true,
+            Self::Landed(_) | Self::Refused { .. } => false,
+        }
+    }
 }
 
 /// One row of the outbox.
@@ -101,10 +153,24 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
+    /// There is no database yet.
+    #[error("there is no database at {url}: `seald run` makes it when it first starts")]
+    Missing {
+        /// Its address, without secrets.
+        url: String,
+    },
     /// The schema is newer than this program.
     #[error("the database has schema version {found}, this seald knows up to {known}: install a newer seald")]
     Newer {
         /// Found.
+        found: i64,
+        /// Known.
+        known: i64,
+    },
+    /// The schema is older than this program, and only reading was asked for.
+    #[error("the database has schema version {found}, this seald reads {known}: start this seald's daemon once")]
+    Older {
+        /// Found; 0 is an empty database.
         found: i64,
         /// Known.
         known: i64,
@@ -131,6 +197,54 @@ pub enum StoreError {
         /// The sector.
         number: SectorNumber,
     },
+    /// There is no such sector.
+    #[error("there is no sector {number}")]
+    UnknownSector {
+        /// The sector.
+        number: SectorNumber,
+    },
+    /// A second message of this kind would do the same thing twice.
+    #[error("a {kind} message{} is still under way: wait until it has landed or was refused", of_sector(*.sector))]
+    LiveMessage {
+        /// What both are for.
+        kind: MessageKind,
+        /// A sector that both carry, where one is named.
+        sector: Option<SectorNumber>,
+    },
+    /// The message was recorded before.
+    #[error("message {} is recorded already", .id.0)]
+    DuplicateMessage {
+        /// The message.
+        id: MessageId,
+    },
+    /// There is no such message.
+    #[error("there is no message {}", .id.0)]
+    UnknownMessage {
+        /// The message.
+        id: MessageId,
+    },
+    /// Messages only move down the list of [`MessageStatus`].
+    #[error("message {} is {from} and cannot become {to}", .id.0)]
+    Backwards {
+        /// The message.
+        id: MessageId,
+        /// Where it stands.
+        from: String,
+        /// Where it was to go.
+        to: &'static str,
+    },
+    /// The one row that was asked for does not parse.
+    #[error("{what} cannot be read: {error}")]
+    Unreadable {
+        /// Table and key.
+        what: String,
+        /// Why.
+        error: String,
+    },
+}
+
+fn of_sector(sector: Option<SectorNumber>) -> String {
+    sector.map(|number| format!(" of sector {number}")).unwrap_or_default()
 }
 
 impl StoreError {
@@ -138,7 +252,16 @@ impl StoreError {
     pub const fn remedy(&self) -> Remedy {
         match self {
             Self::Query { .. } | Self::Conflict { .. } => Remedy::Retry,
-            Self::Open { .. } | Self::Taken { .. } => Remedy::Hold,
+            Self::Open { .. }
+            | Self::Missing { .. }
+            | Self::Older { .. }
+            | Self::Taken { .. }
+            | Self::UnknownSector { .. }
+            | Self::LiveMessage { .. }
+            | Self::DuplicateMessage { .. }
+            | Self::UnknownMessage { .. }
+            | Self::Backwards { .. }
+            | Self::Unreadable { .. } => Remedy::Hold,
             Self::Newer { .. } => Remedy::Stop,
         }
     }
