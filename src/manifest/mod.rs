@@ -7,6 +7,7 @@
 
 mod conflicts;
 mod defaults;
+mod equipment;
 mod merged;
 mod model;
 mod problems;
