@@ -58,12 +58,12 @@ fn sector_size_words(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn role_words(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": { "enum": ROLES }, "uniqueItems": true })
+    json_schema!({ "type": "array", "items": { "enum": ROLES } })
 }
 
 fn task_words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "array", "items": { "enum": Task::ALL.map(Task::word) }, "uniqueItems": true, "minItems": 1
+        "type": "array", "items": { "enum": Task::ALL.map(Task::word) }, "minItems": 1
     })
 }
 

@@ -1,5 +1,7 @@
-//! The JSON Schema of the manifest, for editors: made from the raw types and the defaults, so that it cannot differ
-//! from what is accepted.
+//! The JSON Schema of the manifest, for editors: made from the raw types and the defaults, so that names, shapes and
+//! words cannot differ from what is accepted.
+//!
+//! It requires nothing: it describes one file, and a drop-in says only what it changes.
 
 use super::{defaults, raw::RawManifest};
 use schemars::generate::SchemaSettings;
@@ -9,7 +11,7 @@ use serde_json::Value;
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<RawManifest>().to_value();
-    remove_null(&mut schema);
+    loosen(&mut schema);
     for (pointer, text) in [
         ("", defaults::SECTIONS),
         ("/properties/repo/additionalProperties", defaults::REPO),
@@ -22,8 +24,8 @@ pub fn schema() -> Value {
     schema
 }
 
-/// What is optional in Rust is `null` to schemars; TOML has no null.
-fn remove_null(schema: &mut Value) {
+/// What is optional in Rust is `null` to schemars, and TOML has no null; what is missing is judged over all layers.
+fn loosen(schema: &mut Value) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
@@ -32,8 +34,11 @@ fn remove_null(schema: &mut Value) {
         }
     }
     match schema {
-        Value::Object(map) => map.values_mut().for_each(remove_null),
-        Value::Array(items) => items.iter_mut().for_each(remove_null),
+        Value::Object(map) => {
+            map.remove("required");
+            map.values_mut().for_each(loosen);
+        }
+        Value::Array(items) => items.iter_mut().for_each(loosen),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
