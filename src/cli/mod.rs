@@ -1,1 +1,3 @@
 //! The command line: one file a subcommand, exit codes in one enum.
+
+pub mod check;

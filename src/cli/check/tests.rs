@@ -1,0 +1,169 @@
+//! What `check` says about hosts that lack something, and how it says it.
+
+use super::{
+    host::{Access, Folder, Host, SecretFile, gpus, mount_points, total_memory},
+    judge::{finalized_size, judge, sealing_peak},
+    *,
+};
+use std::path::Path;
+
+const MANIFEST: &str = r#"
+[miner]
+sector_size = "32GiB"
+actor = "f01000"
+[chain]
+endpoints = [{ url = "http://127.0.0.1:1234/rpc/v1", token_file = "/etc/seald/token" }]
+[repo.nvme]
+path = "/srv/nvme"
+roles = ["seal"]
+require_mount = true
+[repo.store]
+path = "/srv/store"
+roles = ["store"]
+reserve = "10GiB"
+[slot.pc1]
+tasks = ["precommit1"]
+count = 2
+cpus = "0-7"
+memory = "64GiB"
+[slot.gpu]
+tasks = ["precommit2", "commit"]
+gpu = "GPU-00000000-0000-0000-0000-000000000000"
+[pledge]
+sectors = 1
+"#;
+
+fn loaded() -> Loaded {
+    let file = manifest::File { path: "seald.toml".into(), text: MANIFEST.to_owned() };
+    manifest::parse(&[file], &Overrides { cwd: "/".into(), ..Overrides::default() }).unwrap()
+}
+
+fn gib(n: u64) -> crate::units::Bytes {
+    crate::units::Bytes::new(n << 30)
+}
+
+fn folder(access: Access, mounted: bool, free_gib: u64) -> Folder {
+    Folder { access, mounted, capacity: gib(1000), free: gib(free_gib) }
+}
+
+/// A host that has all that the manifest asks for.
+fn right_host() -> Host {
+    let folders = ["/srv/nvme", "/srv/store", "/var/lib/seald", "/var/tmp/filecoin-proof-parameters"];
+    Host {
+        folders: folders.map(|path| (path.into(), folder(Access::Writable, true, 900))).into(),
+        secrets: [("/etc/seald/token".into(), SecretFile::Readable(0o100_640))].into(),
+        cpus: "0-15".parse().ok(),
+        memory: Some(gib(256)),
+        gpus: vec!["GPU-00000000-0000-0000-0000-000000000000".to_owned()],
+        open_files: Some(4096),
+    }
+}
+
+fn findings(host: &Host) -> (Vec<String>, Vec<String>) {
+    let Loaded { manifest, provenance, .. } = loaded();
+    let found = judge(&manifest, &provenance, host);
+    let lines = |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect();
+    (lines(found.problems), lines(found.warnings))
+}
+
+#[test]
+fn a_host_with_everything_is_right() {
+    assert_eq!(findings(&right_host()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn everything_that_a_host_lacks_is_said_at_once() {
+    let mut host = right_host();
+    host.folders.insert("/srv/nvme".into(), folder(Access::Writable, false, 900));
+    host.folders.insert("/srv/store".into(), folder(Access::ReadOnly, true, 900));
+    host.folders.insert("/var/lib/seald".into(), folder(Access::Unusable("permission denied".into()), false, 9));
+    host.secrets.insert("/etc/seald/token".into(), SecretFile::Readable(0o100_644));
+    host.cpus = "0-3".parse().ok();
+    host.memory = Some(gib(100));
+    host.gpus = Vec::new();
+    host.open_files = Some(64);
+    let (problems, warnings) = findings(&host);
+    assert_eq!(
+        problems,
+        [
+            "default: state.dir: \"/var/lib/seald\" cannot be used: permission denied; accepted: a folder that seald \
+             can write to, or one that it can make",
+            "seald.toml:8:8: repo.nvme.path: \"/srv/nvme\" has nothing mounted on it; accepted: a mount point, or \
+             repo.nvme.require_mount = false",
+            "seald.toml:12:8: repo.store.path: \"/srv/store\" cannot be written to; accepted: a folder that seald can \
+             write to, or one that it can make",
+            "seald.toml:6:13: chain.endpoints[0].token_file: \"/etc/seald/token\" is open to every user; accepted: a \
+             file that seald can read and others cannot: chmod 640",
+            "seald.toml:18:8: slot.pc1.cpus: \"0-7\" names CPUs that are not there: 4 5 6 7; accepted: of 0-3",
+            "seald.toml:19:10: slot.pc1.memory: \"64GiB\" and the other slots together may take 128 GiB of memory; \
+             this machine has 100 GiB; accepted: 100 GiB in all, counts included",
+            "seald.toml:22:7: slot.gpu.gpu: \"GPU-00000000-0000-0000-0000-000000000000\" is not a GPU of this \
+             machine; accepted: no NVIDIA GPU on this machine",
+        ]
+    );
+    assert_eq!(
+        warnings,
+        ["a process may open 64 files here; 448 are enough for the declared slots; accepted: LimitNOFILE=448 in the \
+          unit, or ulimit -n 448"]
+    );
+}
+
+#[test]
+fn a_full_disk_warns_and_a_small_one_is_refused() {
+    let size = crate::units::SectorSize::GiB32;
+    let mut host = right_host();
+    host.folders.insert("/srv/nvme".into(), folder(Access::Writable, true, 400));
+    let (problems, warnings) = findings(&host);
+    assert_eq!(problems, Vec::<String>::new());
+    let said = format!(
+        "seald.toml:8:8: repo.nvme.path: \"/srv/nvme\" has 400 GiB for seald; to seal one sector takes {} now; \
+         nothing new fits until space is freed",
+        sealing_peak(size)
+    );
+    assert_eq!(warnings, [said]);
+    let small = Folder { capacity: gib(40), ..folder(Access::Creatable, true, 40) };
+    host.folders.insert("/srv/store".into(), small);
+    let (problems, _) = findings(&host);
+    let need = finalized_size(size);
+    let said = format!(
+        "seald.toml:12:8: repo.store.path: \"/srv/store\" has 30 GiB for seald; to store one sector takes {need}; \
+         accepted: {need} or more"
+    );
+    assert_eq!(problems, [said]);
+}
+
+#[test]
+fn the_kernel_s_files_are_read() {
+    let mounts = "36 35 98:0 / / rw - ext4 /dev/a rw\n37 36 98:1 / /srv/two\\040words rw - xfs /dev/b rw\n";
+    assert!(mount_points(mounts).contains(Path::new("/srv/two words")));
+    assert_eq!(total_memory("MemTotal:  1048576 kB\nMemFree: 1 kB\n"), Some(gib(1)));
+    let driver = tempfile::tempdir().unwrap();
+    let card = driver.path().join("0000:01:00.0");
+    std::fs::create_dir(&card).unwrap();
+    std::fs::write(card.join("information"), "Model: \t\t X\nGPU UUID: \t GPU-1\nBus Type: \t PCIe\n").unwrap();
+    assert_eq!((gpus(driver.path()), gpus(Path::new("/nowhere"))), (vec!["GPU-1".to_owned()], Vec::new()));
+}
+
+#[test]
+fn the_report_is_told_in_text_and_in_json() {
+    let args = |json, explain| Args {
+        file: "examples/configs/devnet.toml".into(),
+        set: vec!["pledge.sectors=3".to_owned(), "params.dir=params".to_owned()],
+        json,
+        explain,
+        schema_only: false,
+        schema: false,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let overrides = Overrides { set: args(true, true).set, cwd: folder.path().to_owned(), ..Overrides::default() };
+    let report = examine(&args(false, true), &overrides, &|_| vec!["lacks the parameters of 2KiB".to_owned()]);
+    assert_eq!(report.problems, [], "an empty folder is all that a devnet needs");
+    let text = as_text(&args(false, true), &report);
+    assert!(text.contains("\npledge.sectors = 3  # --set pledge.sectors\n"), "{text}");
+    assert!(text.contains("lacks the parameters of 2KiB"), "{text}");
+    assert!(text.contains("\nexamples/configs/devnet.toml: no problems, 1 warning"), "{text}");
+    let json = as_json(&args(true, true), &report);
+    assert_eq!(json["format_version"], 1);
+    assert_eq!(json["settings"]["pledge.sectors"]["origin"]["set"], "pledge.sectors");
+    assert_eq!(json["warnings"][0]["key"], "params.dir");
+}
