@@ -72,11 +72,14 @@ impl Failure {
         if self.error.chain().any(is_broken_pipe) {
             return Exit::Well;
         }
-        let text = format!("error: {}\nhelp: {}\n", Chain(self.error.as_ref()), self.help);
         // with stderr closed nobody is left to tell; the exit code still says it
-        match io::stderr().write_all(text.as_bytes()) {
+        match io::stderr().write_all(self.text().as_bytes()) {
             Ok(()) | Err(_) => self.exit,
         }
+    }
+
+    fn text(&self) -> String {
+        format!("error: {}\nhelp: {}\n", Chain(self.error.as_ref()), self.help)
     }
 }
 
@@ -130,7 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_its_exit_code() {
-        assert_eq!(Failure::new("no", "yes").exit(Exit::BadManifest).report(), Exit::BadManifest);
+    fn a_failure_says_all_causes_and_what_to_do() {
+        let lost: Result<(), io::Error> = Err(io::Error::other("disk gone"));
+        let failure = lost.context("cannot read it").context("status").or_help("look at the disk").unwrap_err();
+        assert_eq!(failure.text(), "error: status: cannot read it: disk gone\nhelp: look at the disk\n");
+        assert_eq!(failure.exit, Exit::Failed);
+        assert_eq!(failure.exit(Exit::BadManifest).exit, Exit::BadManifest);
     }
 }

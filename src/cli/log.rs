@@ -9,10 +9,11 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, IsTerminal as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Mutex,
 };
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _};
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Name of the log file in the state folder.
 pub const FILE: &str = "seald.log";
@@ -63,6 +64,11 @@ pub fn parse_level(text: &str) -> Result<String, String> {
 /// # Errors
 /// The log file cannot be opened, or logging was started before.
 pub fn start(level: &str, sink: &Sink) -> Outcome<()> {
+    // also takes in what the proofs libraries say through the `log` crate
+    subscriber(level, sink)?.try_init().or_help("this is a defect of seald: report it")
+}
+
+fn subscriber(level: &str, sink: &Sink) -> Outcome<impl Subscriber + Send + Sync> {
     let filter = EnvFilter::try_new(level).or_help("give --log a level, such as info")?;
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match sink {
         Sink::Journal => match tracing_journald::layer() {
@@ -73,8 +79,7 @@ pub fn start(level: &str, sink: &Sink) -> Outcome<()> {
         Sink::Stderr => Box::new(text(io::stderr).with_ansi(colour_of(&io::stderr()) == Colour::Ansi)),
         Sink::File(path) => Box::new(text(Mutex::new(open(path)?))),
     };
-    let subscriber = Registry::default().with(layer.with_filter(filter));
-    tracing::subscriber::set_global_default(subscriber).or_help("this is a defect of seald: report it")
+    Ok(Registry::default().with(layer.with_filter(filter)))
 }
 
 fn text<W>(writer: W) -> fmt::Layer<Registry, fmt::format::DefaultFields, fmt::format::Format, W>
@@ -84,7 +89,7 @@ where
     fmt::layer().with_writer(writer).with_ansi(false)
 }
 
-fn open(path: &std::path::Path) -> Outcome<File> {
+fn open(path: &Path) -> Outcome<File> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     let file = folder.and_then(|()| OpenOptions::new().append(true).create(true).mode(0o640).open(path));
     let doing =
@@ -95,6 +100,20 @@ fn open(path: &std::path::Path) -> Outcome<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_gets_plain_text_of_the_level_and_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state").join(FILE);
+        let subscriber = subscriber("info", &Sink::File(path.clone())).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(sector = 3, "sector moved");
+            tracing::debug!("details");
+        });
+        let log = fs::read_to_string(path).unwrap();
+        assert!(log.contains("sector moved sector=3") && !log.contains("details"), "{log}");
+        assert!(!log.contains('\u{1b}'), "{log}");
+    }
 
     #[test]
     fn levels_are_checked() {
@@ -109,5 +128,7 @@ mod tests {
         assert!(!is_journal(None));
         assert!(!is_journal(Some("8:1")));
         assert!(!is_journal(Some("not a stream")));
+        let stderr = nix::sys::stat::fstat(io::stderr()).unwrap();
+        assert!(is_journal(Some(&format!("{}:{}", stderr.st_dev, stderr.st_ino))));
     }
 }

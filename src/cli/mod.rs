@@ -20,7 +20,7 @@ pub mod worker;
 
 use crate::{proofs::Prover, status::paint::Colour};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use failure::{Exit, Failure, Outcome};
+use failure::{Exit, Failure, OrHelp as _, Outcome};
 use std::{ffi::OsString, io, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 /// The whole command line.
@@ -28,8 +28,7 @@ use std::{ffi::OsString, io, io::IsTerminal, path::PathBuf, process::ExitCode};
 #[command(
     name = "seald",
     version,
-    about = "The sealing appliance for Filecoin storage providers",
-    long_about = "The sealing appliance for Filecoin storage providers: one manifest in, proven sectors out.",
+    about = "The sealing appliance for Filecoin storage providers: one manifest in, proven sectors out.",
     after_help = Exit::HELP,
     max_term_width = 100,
     propagate_version = false,
@@ -127,8 +126,11 @@ pub struct CheckArgs {
     /// Show the value of every key in force and where it came from
     #[arg(long)]
     pub explain: bool,
+    /// Look at the text alone, not at this host
+    #[arg(long)]
+    pub schema_only: bool,
     /// Print the JSON Schema of the manifest and check nothing
-    #[arg(long, conflicts_with_all = ["file", "json", "explain"])]
+    #[arg(long, conflicts_with_all = ["file", "json", "explain", "schema_only"])]
     pub schema: bool,
 }
 
@@ -172,6 +174,15 @@ fn check(_: &Global, _: &CheckArgs) -> Outcome {
 /// A command of this version whose room is not in this build.
 fn unconnected(command: &str) -> Failure {
     Failure::new(format!("`seald {command}` is not part of this build"), "install a complete build of seald")
+}
+
+/// The runtime of a command that needs one; most do not.
+///
+/// # Errors
+/// The system has no threads or descriptors left.
+pub fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.or_help("raise the limits on tasks and open files (TasksMax=, LimitNOFILE=)")
 }
 
 /// The clap definition, for completions and manual pages.

@@ -1,7 +1,10 @@
 //! `seald worker`: one instance of a slot. Started by the daemon, never by hand.
 
-use super::{Global, ProverArgs, failure::Outcome, unconnected};
-use crate::units::{Bytes, SlotName};
+use super::{Global, failure::Outcome, unconnected};
+use crate::{
+    proofs::Prover,
+    units::{Bytes, SlotName},
+};
 use clap::Args;
 
 /// Arguments of `seald worker`.
@@ -13,15 +16,20 @@ pub struct WorkerArgs {
     /// Which instance of the slot, from 0
     #[arg(long, value_name = "N")]
     pub instance: u32,
-    /// Cores it may use, such as 0-31,40
-    #[arg(long, value_name = "LIST")]
-    pub cpus: Option<String>,
+    /// The prover it runs
+    #[arg(long, value_name = "PROVER", value_parser = prover)]
+    pub prover: Prover,
+    /// The only processors it may run on, such as 0,1,2,3; absent means all
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub cpus: Option<Vec<u32>>,
     /// Most memory it may use, such as 72GiB
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
-    /// The prover.
-    #[command(flatten)]
-    pub prover: ProverArgs,
+}
+
+fn prover(word: &str) -> Result<Prover, String> {
+    let known = [Prover::Real, Prover::Simulated].into_iter().find(|prover| prover.as_str() == word);
+    known.ok_or_else(|| "a prover is `real` or `simulated`".to_owned())
 }
 
 /// Runs `seald worker`.

@@ -12,8 +12,15 @@ const PROGRESS_EVERY_MS: u64 = 10_000;
 #[derive(Debug, Default)]
 pub struct Narrator {
     last: Option<Snapshot>,
-    /// When something was last said about a thing that runs.
-    said: BTreeMap<String, UnixMillis>,
+    /// What was last said about a thing that runs.
+    said: BTreeMap<String, Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    at: UnixMillis,
+    /// The reason to wait it named; reasons that hold a running figure change all the time.
+    waits_for: Option<String>,
 }
 
 impl Narrator {
@@ -36,10 +43,11 @@ impl Narrator {
         let before = before.map(|b| b.preparing.as_slice()).unwrap_or_default();
         for Preparing { what, step, permille, eta_ms } in &now.preparing {
             let known = before.iter().find(|p| p.what == *what);
-            if known.is_none_or(|p| p.step != *step) {
-                self.said.insert(what.clone(), now.at);
+            if known.map(|p| &p.step) != Some(step) {
+                self.say(what, now.at, None);
                 lines.push(format!("preparing {what}: {step}"));
             } else if permille.is_some() && self.is_due(what, now.at) {
+                self.say(what, now.at, None);
                 lines.push(format!("preparing {what}: {step}{}", figures(*permille, *eta_ms)));
             }
         }
@@ -54,26 +62,22 @@ impl Narrator {
         for sector in &now.sectors {
             let known = before.iter().find(|s| s.number == sector.number);
             let subject = format!("sector {}", sector.number);
+            let news = |field: fn(&SectorStatus) -> &Option<String>| known.map(field) != Some(field(sector));
+            let failure = text::failure_of(sector).filter(|_| news(|s| &s.failure));
             let told = lines.len();
             match known {
                 None => lines.push(format!("{subject} {}{}", sector.state, waiting(sector))),
                 Some(old) if old.state != sector.state => {
                     lines.push(format!("{subject} {} -> {}{}", old.state, sector.state, waiting(sector)));
                 }
-                Some(old) if old.waits_for != sector.waits_for && sector.waits_for.is_some() => {
-                    lines.push(format!("{subject} {}{}", sector.state, waiting(sector)));
+                Some(_) if failure.is_none() && self.is_due(&subject, now.at) => {
+                    lines.extend(self.running(&subject, sector));
                 }
                 Some(_) => {}
             }
-            let news = |field: fn(&SectorStatus) -> &Option<String>| known.map(field) != Some(field(sector));
-            if let Some(failure) = text::failure_of(sector).filter(|_| news(|s| &s.failure)) {
-                lines.push(format!("{subject} {}", failure));
-            }
+            lines.extend(failure.map(|failure| format!("{subject} {failure}")));
             if lines.len() > told {
-                self.said.insert(subject, now.at);
-            } else if sector.permille.is_some() && self.is_due(&subject, now.at) {
-                let step = sector.step.as_ref().map(|step| format!(" {step}")).unwrap_or_default();
-                lines.push(format!("{subject} {}{step}{}", sector.state, figures(sector.permille, sector.eta_ms)));
+                self.say(&subject, now.at, sector.waits_for.clone());
             }
         }
         // a sector leaves the list by one way only: it is proven and finalized
@@ -83,13 +87,24 @@ impl Narrator {
         }
     }
 
-    /// Whether nothing was said about `subject` for a while; if so, it counts as said now.
-    fn is_due(&mut self, subject: &str, at: UnixMillis) -> bool {
-        let due = self.said.get(subject).is_none_or(|said| at.ms_since(*said) >= PROGRESS_EVERY_MS);
-        if due {
-            self.said.insert(subject.to_owned(), at);
+    /// What there is to say about a sector that stands where it stood: how far it is, or a new reason to wait.
+    fn running(&self, subject: &str, sector: &SectorStatus) -> Option<String> {
+        let SectorStatus { state, step, permille, eta_ms, waits_for, .. } = sector;
+        if permille.is_some() {
+            let step = step.as_ref().map(|step| format!(" {step}")).unwrap_or_default();
+            return Some(format!("{subject} {state}{step}{}", figures(*permille, *eta_ms)));
         }
-        due
+        let said = self.said.get(subject).and_then(|said| said.waits_for.as_ref());
+        (waits_for.is_some() && waits_for.as_ref() != said).then(|| format!("{subject} {state}{}", waiting(sector)))
+    }
+
+    fn say(&mut self, subject: &str, at: UnixMillis, waits_for: Option<String>) {
+        self.said.insert(subject.to_owned(), Said { at, waits_for });
+    }
+
+    /// Whether nothing was said about `subject` for a while.
+    fn is_due(&self, subject: &str, at: UnixMillis) -> bool {
+        self.said.get(subject).is_none_or(|said| at.ms_since(said.at) >= PROGRESS_EVERY_MS)
     }
 }
 

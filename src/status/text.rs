@@ -60,7 +60,7 @@ pub fn summary(snapshot: &Snapshot, elapsed: Duration) -> String {
 }
 
 /// Said wherever the fake prover's work is shown.
-pub const SIMULATED: &str = "SIMULATED PROVER: nothing is sealed and nothing is proven";
+pub const SIMULATED: &str = "!!! SIMULATED PROVER: nothing is sealed and nothing is proven !!!";
 
 /// Whether the work shown is the fake prover's.
 pub fn is_simulated(snapshot: &Snapshot) -> bool {
@@ -94,7 +94,7 @@ impl View {
         if !is_simulated(snapshot) {
             return String::new();
         }
-        format!("{}\n", self.colour.paint(Tone::Shout, &format!(" {SIMULATED} ")))
+        format!("{}\n", self.colour.paint(Tone::Shout, SIMULATED))
     }
 
     fn head(&self, snapshot: &Snapshot, daemon: DaemonState) -> String {
@@ -119,7 +119,8 @@ impl View {
         let chain = &snapshot.chain;
         let miner = snapshot.miner.map_or_else(|| "not known yet".to_owned(), |id| id.to_string());
         let head = chain.head.map_or_else(|| "no head yet".to_owned(), |head| head.to_string());
-        let seen = chain.seen.map(|seen| format!(" {} ago", words::about(self.now.ms_since(seen)))).unwrap_or_default();
+        let seen =
+            chain.seen.map(|seen| format!(", {} ago", words::about(self.now.ms_since(seen)))).unwrap_or_default();
         let mut parts = vec![
             format!("miner   {}", self.colour.paint(Tone::Blue, &miner)),
             format!("network {}", chain.network.as_deref().unwrap_or("not known yet")),
