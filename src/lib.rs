@@ -20,3 +20,10 @@ pub mod store;
 pub mod supervisor;
 pub mod units;
 pub mod worker;
+
+use std::{ffi::OsString, process::ExitCode};
+
+/// The whole program: does what the arguments say (the first is the program's name) and gives its exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    cli::run(args)
+}

@@ -1,5 +1,5 @@
 //! One line: everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    seald::run(std::env::args_os())
 }

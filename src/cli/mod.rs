@@ -1,3 +1,204 @@
-//! The command line: one file a subcommand, exit codes in one enum.
+//! The command line: one file a subcommand, exit codes in one enum. Commands parse, call one function of another
+//! room, and print; they decide nothing about sealing.
 
 pub mod check;
+pub mod devnet;
+pub mod failure;
+pub mod info;
+pub mod init;
+pub mod live;
+pub mod log;
+pub mod man;
+pub mod params;
+pub mod plan;
+pub mod run;
+pub mod screen;
+pub mod sectors;
+pub mod state_dir;
+pub mod status;
+pub mod version;
+pub mod worker;
+
+use crate::{proofs::Prover, status::paint::Colour};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use failure::{Exit, Failure, OrHelp as _, Outcome};
+use std::{ffi::OsString, io, io::IsTerminal, path::PathBuf, process::ExitCode};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "seald",
+    version,
+    about = "The sealing appliance for Filecoin storage providers: one manifest in, proven sectors out.",
+    after_help = Exit::HELP,
+    max_term_width = 100,
+    propagate_version = false,
+    arg_required_else_help = true,
+    infer_subcommands = false
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The manifest; seald.d/*.toml beside it is read too
+    #[arg(long, global = true, value_name = "FILE", env = "SEALD_CONFIG", hide_env_values = true)]
+    #[arg(default_value = "/etc/seald.toml", help_heading = "Global options")]
+    pub config: PathBuf,
+    /// Override one key of the manifest, such as pledge.sectors=5; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = parse_set, help_heading = "Global options")]
+    pub set: Vec<String>,
+    /// What to log: error, warn, info, debug, trace, or such as seald=debug,sqlx=warn
+    #[arg(long, global = true, value_name = "LEVEL", env = "SEALD_LOG", hide_env_values = true)]
+    #[arg(value_parser = log::parse_level, help_heading = "Global options")]
+    pub log: Option<String>,
+}
+
+fn parse_set(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.trim().is_empty() => Ok(text.to_owned()),
+        Some(_) | None => Err("give key=value, such as pledge.sectors=5".to_owned()),
+    }
+}
+
+/// The fake prover, for fault and load tests on a devnet.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ProverArgs {
+    /// Prove nothing: hashes in place of proofs, for tests on a devnet
+    #[arg(long, hide = true)]
+    pub simulate_proofs: bool,
+}
+
+impl ProverArgs {
+    /// The prover it means.
+    pub const fn prover(self) -> Prover {
+        if self.simulate_proofs { Prover::Simulated } else { Prover::Real }
+    }
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground until it is told to stop
+    Run(run::RunArgs),
+    /// Check the manifest, then this host against it; show every problem at once
+    Check(CheckArgs),
+    /// Show what a reload would do, in order, what it interrupts and what it costs
+    Plan(plan::PlanArgs),
+    /// Show what the daemon does, how far it is, and what needs an operator
+    Status(status::StatusArgs),
+    /// Look at sectors
+    Sectors(sectors::SectorsArgs),
+    /// Show the miner on chain: power, balances, sectors by state
+    Info(info::InfoArgs),
+    /// Do only what must exist before sealing can start, then end
+    Init(init::InitArgs),
+    /// Check or make available the proof parameters
+    Params(params::ParamsArgs),
+    /// Run a local chain in a box that speaks Lotus JSON-RPC
+    Devnet(devnet::DevnetArgs),
+    /// Show the version of seald, of its proofs library, and of its formats
+    Version(version::VersionArgs),
+    /// Print a shell completion script
+    Completions(man::CompletionsArgs),
+    /// Print the manual page, or write one page per command
+    Man(man::ManArgs),
+    /// Take jobs from the daemon over the socket that is stdin
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
+}
+
+/// Arguments of `seald check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The manifest, instead of --config
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Print the problems as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show the value of every key in force and where it came from
+    #[arg(long)]
+    pub explain: bool,
+    /// Look at the text alone, not at this host
+    #[arg(long)]
+    pub schema_only: bool,
+    /// Print the JSON Schema of the manifest and check nothing
+    #[arg(long, conflicts_with_all = ["file", "json", "explain", "schema_only"])]
+    pub schema: bool,
+}
+
+/// Runs what the arguments say and gives the exit code of the process.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Well };
+            // help for a closed pipe has no reader left; the exit code is right either way
+            return match error.print() {
+                Ok(()) | Err(_) => exit.into(),
+            };
+        }
+    };
+    dispatch(cli).unwrap_or_else(|failure| failure.report()).into()
+}
+
+fn dispatch(Cli { global, command }: Cli) -> Outcome {
+    match command {
+        Command::Run(args) => run::run(&global, &args),
+        Command::Check(args) => check(&global, &args),
+        Command::Plan(args) => plan::run(&global, &args),
+        Command::Status(args) => status::run(&global, &args),
+        Command::Sectors(args) => sectors::run(&global, &args),
+        Command::Info(args) => info::run(&global, &args),
+        Command::Init(args) => init::run(&global, &args),
+        Command::Params(args) => params::run(&global, &args),
+        Command::Devnet(args) => devnet::run(&global, &args),
+        Command::Version(args) => version::run(&args),
+        Command::Completions(args) => man::completions(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Worker(args) => worker::run(&global, &args),
+    }
+}
+
+fn check(_: &Global, _: &CheckArgs) -> Outcome {
+    Err(unconnected("check"))
+}
+
+/// A command of this version whose room is not in this build.
+fn unconnected(command: &str) -> Failure {
+    Failure::new(format!("`seald {command}` is not part of this build"), "install a complete build of seald")
+}
+
+/// The runtime of a command that needs one; most do not.
+///
+/// # Errors
+/// The system has no threads or descriptors left.
+pub fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.or_help("raise the limits on tasks and open files (TasksMax=, LimitNOFILE=)")
+}
+
+/// The clap definition, for completions and manual pages.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Whether text on stdout may have colours.
+pub fn colour() -> Colour {
+    colour_of(&io::stdout())
+}
+
+/// Whether text on `stream` may have colours: on a terminal that can, unless NO_COLOR is set to anything.
+pub fn colour_of(stream: &impl IsTerminal) -> Colour {
+    let says_no = |name: &str, no: fn(&str) -> bool| std::env::var_os(name).is_some_and(|v| no(&v.to_string_lossy()));
+    let refused = says_no("NO_COLOR", |value| !value.is_empty()) || says_no("TERM", |value| value == "dumb");
+    if stream.is_terminal() && !refused { Colour::Ansi } else { Colour::Plain }
+}

@@ -2,11 +2,59 @@
 //!
 //! Pure: the daemon fills it, the command line prints it. Field names are a contract for scripts.
 
+pub mod changes;
+pub mod info;
+pub mod paint;
+pub mod sectors;
+pub mod text;
+pub mod words;
+
 use crate::units::{AttoFil, Bytes, Epoch, MinerId, RepoName, SectorNumber, SlotName, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// Raised when a field changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// The word in [`Snapshot::prover`] for the prover that proves nothing.
+pub const SIMULATED_PROVER: &str = "simulated";
+
+/// Older facts than this come from a daemon that hangs: it writes every second when something changes and
+/// every few seconds when nothing does.
+pub const STALE_MS: u64 = 60_000;
+
+/// Whether a daemon works for this manifest; found out by looking at its lock, not at the snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonState {
+    /// It holds the lock.
+    Running,
+    /// Nobody holds the lock.
+    Stopped,
+}
+
+/// What `seald status --json` prints: the snapshot's fields, and what the reader found out itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether the daemon runs now.
+    pub daemon: DaemonState,
+    /// Age of the facts in milliseconds.
+    pub age_ms: u64,
+    /// The facts.
+    #[serde(flatten)]
+    pub snapshot: Snapshot,
+}
+
+impl Report {
+    /// The facts as read at `now`.
+    pub fn new(snapshot: Snapshot, daemon: DaemonState, now: UnixMillis) -> Self {
+        Self { daemon, age_ms: now.ms_since(snapshot.at), snapshot }
+    }
+
+    /// Whether nobody has to look: the daemon runs, its facts are fresh, and it raises no alarm.
+    pub fn is_well(&self) -> bool {
+        self.daemon == DaemonState::Running && self.age_ms < STALE_MS && self.snapshot.alarms.is_empty()
+    }
+}
 
 /// Everything `seald status` can say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! The one integration binary: what can be said about seald from outside its rooms.
+#![expect(clippy::disallowed_methods, reason = "these tests start the program")]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "helpers of tests, which clippy does not see as tests"
 )]
 
+mod cli;
 mod docs;
 mod tidy;
 

@@ -1,0 +1,102 @@
+//! `seald sectors`: what the database knows of sectors, with what the daemon last said about them.
+
+use super::{
+    Global, colour,
+    failure::{Exit, Failure, Outcome, print, print_json},
+    state_dir, status, unconnected,
+};
+use crate::{
+    clock,
+    sector::{Record, State},
+    status::{
+        DaemonState, Report,
+        sectors::{HistoryLine, List, Show},
+    },
+    store::{HistoryEntry, Unreadable},
+    units::SectorNumber,
+};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
+
+/// Arguments of `seald sectors`.
+#[derive(Debug, Args)]
+pub struct SectorsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do with sectors.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List sectors with their state, epochs, and what they wait for
+    List(ListArgs),
+    /// Show everything about one sector, its history, and why it stands where it stands
+    Show(ShowArgs),
+}
+
+/// Arguments of `seald sectors list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only sectors in this state
+    #[arg(long, value_name = "STATE", hide_possible_values = true)]
+    #[arg(value_parser = PossibleValuesParser::new(State::ALL.iter().map(|s| s.as_str())).try_map(|s| s.parse::<State>()))]
+    pub state: Option<State>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `seald sectors show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The sector's number
+    #[arg(value_name = "NUMBER")]
+    pub number: SectorNumber,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `seald sectors`.
+///
+/// # Errors
+/// The database cannot be read, or there is no such sector.
+pub fn run(global: &Global, args: &SectorsArgs) -> Outcome {
+    // without facts from the daemon the database is shown alone
+    let last = status::read(global, &state_dir::find(global)).ok();
+    match &args.verb {
+        Verb::List(args) => list(global, args, last.as_ref())?,
+        Verb::Show(args) => show(global, args, last.as_ref())?,
+    }
+    Ok(Exit::Well)
+}
+
+fn list(global: &Global, args: &ListArgs, last: Option<&Report>) -> Outcome<()> {
+    let (records, unreadable) = read_all(global)?;
+    let unreadable = unreadable.into_iter().map(|Unreadable { what, error }| format!("{what}: {error}")).collect();
+    let list = List::new(&records, unreadable, args.state, last.map(|report| &report.snapshot));
+    if args.json { print_json(&list) } else { print(&list.render(clock::now(), colour())) }
+}
+
+fn show(global: &Global, args: &ShowArgs, last: Option<&Report>) -> Outcome<()> {
+    let help = "`seald sectors list` shows the sectors there are";
+    let found = read_one(global, args.number)?;
+    let (record, history) = found.ok_or_else(|| Failure::new(format!("there is no sector {}", args.number), help))?;
+    let history = history.into_iter().map(|HistoryEntry { at, event, applied }| HistoryLine { at, event, applied });
+    let daemon = last.map_or(DaemonState::Stopped, |report| report.daemon);
+    let show = Show::new(record, history.collect(), daemon, last.map(|report| &report.snapshot));
+    if args.json { print_json(&show) } else { print(&show.render(clock::now(), colour())) }
+}
+
+/// Every sector, and the rows that cannot be read.
+fn read_all(_: &Global) -> Outcome<(Vec<Record>, Vec<Unreadable>)> {
+    Err(unconnected("sectors list"))
+}
+
+/// One sector with its history, oldest first; `None` when there is none of that number.
+fn read_one(_: &Global, _: SectorNumber) -> Outcome<Option<(Record, Vec<HistoryEntry>)>> {
+    Err(unconnected("sectors show"))
+}

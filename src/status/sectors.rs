@@ -1,0 +1,260 @@
+//! What `seald sectors list` and `seald sectors show` print. Pure: the reports are filled by the command, from the
+//! database and from the last snapshot; text is rendered from the same values that `--json` prints.
+
+use super::{
+    DaemonState, SectorStatus, Snapshot,
+    paint::{Colour, Side, Table, Tone, cell, maybe, toned},
+    text, words,
+};
+use crate::{
+    sector::{Event, Failure, Record, Seed, State, Ticket},
+    units::{Epoch, SectorNumber, SectorSize, UnixMillis},
+};
+use serde::Serialize;
+
+/// Raised when a field of these reports changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// `seald sectors list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct List {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The sectors, by number.
+    pub sectors: Vec<Row>,
+    /// Rows of the database that cannot be read, in words.
+    pub unreadable: Vec<String>,
+}
+
+/// One sector of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Number.
+    pub number: SectorNumber,
+    /// State.
+    pub state: State,
+    /// When it entered the state.
+    pub entered: UnixMillis,
+    /// Epoch the ticket was drawn at.
+    pub ticket: Option<Epoch>,
+    /// Epoch the pre-commit executed at.
+    pub precommit: Option<Epoch>,
+    /// Epoch of the interactive seed.
+    pub seed: Option<Epoch>,
+    /// Epoch of activation.
+    pub activation: Option<Epoch>,
+    /// What it waits for, as the daemon last said.
+    pub waits_for: Option<String>,
+    /// Last failure.
+    pub failure: Option<Failure>,
+}
+
+impl List {
+    /// The list of `records`, those in `state` only when one is given. `last` is the daemon's last snapshot.
+    pub fn new(records: &[Record], unreadable: Vec<String>, state: Option<State>, last: Option<&Snapshot>) -> Self {
+        let mut chosen: Vec<&Record> = records.iter().filter(|r| state.is_none_or(|s| s == r.state)).collect();
+        chosen.sort_by_key(|record| record.number);
+        let row = |record: &&Record| Row {
+            number: record.number,
+            state: record.state,
+            entered: record.entered,
+            ticket: record.ticket.as_ref().map(|ticket| ticket.epoch),
+            precommit: record.precommit.as_ref().and_then(|p| p.landed.as_ref()).map(|landed| landed.epoch),
+            seed: record.seed.as_ref().map(|seed| seed.epoch),
+            activation: record.activation.as_ref().map(|activation| activation.epoch),
+            waits_for: in_flight(last, record).and_then(|status| status.waits_for.clone()),
+            failure: record.failure.clone(),
+        };
+        Self { format_version: FORMAT_VERSION, sectors: chosen.iter().map(row).collect(), unreadable }
+    }
+
+    /// The list as text.
+    pub fn render(&self, now: UnixMillis, colour: Colour) -> String {
+        let mut table = Table::new(&[
+            ("sector", Side::Right),
+            ("state", Side::Left),
+            ("for", Side::Left),
+            ("ticket", Side::Right),
+            ("precommit", Side::Right),
+            ("seed", Side::Right),
+            ("active", Side::Right),
+            ("waits for", Side::Left),
+        ]);
+        for row in &self.sectors {
+            let Row { number, state, entered, ticket, precommit, seed, activation, waits_for, failure } = row;
+            let epochs = [ticket, precommit, seed, activation].map(|epoch| maybe(epoch.map(Epoch::as_i64)));
+            let age = cell(words::about(now.ms_since(*entered)));
+            let head = [cell(number), toned(state, text::tone_of(state.as_str())), age];
+            let why = failure.as_ref().map(|f| toned(failed(f), Tone::Red));
+            table.row(head.into_iter().chain(epochs).chain([maybe(waits_for.as_ref())]), why);
+        }
+        let mut out = if self.sectors.is_empty() { "no sectors\n".to_owned() } else { table.render(colour) };
+        for what in &self.unreadable {
+            out.push_str(&format!("{}\n", colour.paint(Tone::Red, &format!("cannot be read: {what}"))));
+        }
+        out
+    }
+}
+
+/// One line of a sector's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HistoryLine {
+    /// When.
+    pub at: UnixMillis,
+    /// What happened.
+    pub event: Event,
+    /// Whether it moved the sector; `false` for an event that met the wrong state.
+    pub applied: bool,
+}
+
+/// `seald sectors show N`: everything that is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Show {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Whether the daemon runs: without it nothing happens.
+    pub daemon: DaemonState,
+    /// The durable record.
+    pub sector: Record,
+    /// What the daemon last said about it; absent when it is not in flight.
+    pub status: Option<SectorStatus>,
+    /// Everything that happened to it, oldest first.
+    pub history: Vec<HistoryLine>,
+}
+
+impl Show {
+    /// The report on `sector`. `last` is the daemon's last snapshot.
+    pub fn new(sector: Record, history: Vec<HistoryLine>, daemon: DaemonState, last: Option<&Snapshot>) -> Self {
+        let status = in_flight(last, &sector).cloned();
+        Self { format_version: FORMAT_VERSION, daemon, sector, status, history }
+    }
+
+    /// The report as text.
+    pub fn render(&self, now: UnixMillis, colour: Colour) -> String {
+        let Record { number, state, entered, .. } = &self.sector;
+        let since = words::about(now.ms_since(*entered));
+        let name = colour.paint(Tone::Strong, &format!("sector {number}"));
+        let mut out = format!("{name}   {} for {since}\n", colour.paint(text::tone_of(state.as_str()), state.as_str()));
+        let mut facts = Table::new(&[("", Side::Left), ("", Side::Left)]);
+        let why = self.why(now).into_iter().map(|(key, value)| (key, Some(value)));
+        for (key, value) in why.chain(facts_of(&self.sector)) {
+            if let Some(value) = value {
+                facts.row([toned(key, Tone::Dim), cell(value)], None);
+            }
+        }
+        out.push_str(&facts.render(colour));
+        let mut history = Table::new(&[("time (utc)", Side::Left), ("event", Side::Left), ("", Side::Left)]);
+        for HistoryLine { at, event, applied } in &self.history {
+            let tone = if *applied { Tone::Plain } else { Tone::Dim };
+            let refused = if *applied { "" } else { "did not apply " };
+            let name = toned(event.kind().as_str(), tone);
+            history.row([cell(words::date(*at)), name, toned(format!("{refused}{}", brief(event)).trim(), tone)], None);
+        }
+        if !self.history.is_empty() {
+            out.push_str(&format!("\n{}\n{}", colour.paint(Tone::Strong, "history"), history.render(colour)));
+        }
+        out
+    }
+
+    /// Why it stands where it stands.
+    fn why(&self, now: UnixMillis) -> Vec<(&'static str, String)> {
+        let mut why = Vec::new();
+        if let Some(status) = &self.status {
+            if let (Some(slot), step) = (&status.slot, status.step.as_deref().unwrap_or("working")) {
+                let done = status.permille.map(|n| format!(" {}", words::percent(n))).unwrap_or_default();
+                let eta = status.eta_ms.map(|ms| format!(", ETA {}", words::about(ms))).unwrap_or_default();
+                why.push(("doing", format!("{step} on {slot}{done}{eta}")));
+            }
+            if let Some(reason) = &status.waits_for {
+                let until = status.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+                why.push(("waits for", format!("{reason}{until}")));
+            }
+        }
+        let Record { state, failure, attempts, retry_at, .. } = &self.sector;
+        if let Some(failure) = failure {
+            why.push(("failure", format!("{} ({})", failed(failure), words::count(u64::from(*attempts), "attempt"))));
+        }
+        if let Some(at) = retry_at.filter(|at| *at > now) {
+            why.push(("next try", format!("in {}", words::about(at.ms_since(now)))));
+        }
+        if self.daemon == DaemonState::Stopped && !state.is_final() {
+            why.push(("stands still", "the daemon is not running; start it with `seald run`".to_owned()));
+        }
+        why
+    }
+}
+
+fn in_flight<'a>(last: Option<&'a Snapshot>, record: &Record) -> Option<&'a SectorStatus> {
+    // a status that speaks of another state is older than the record
+    let same = |s: &&SectorStatus| s.number == record.number && s.state == record.state.as_str();
+    last?.sectors.iter().find(same)
+}
+
+fn failed(Failure { class, doing, error }: &Failure) -> String {
+    format!("{}: {doing}: {error}", class.as_str())
+}
+
+fn facts_of(record: &Record) -> Vec<(&'static str, Option<String>)> {
+    let Record { proof, repo, store, created, ticket, sealed, precommit, seed, porep, commit, activation, .. } = record;
+    let size: SectorSize = proof.sector_size();
+    let landed = precommit.as_ref().and_then(|p| p.landed.as_ref());
+    let message =
+        |id: Option<&crate::sector::MessageId>| id.map_or_else(|| "found on chain".to_owned(), |id| id.0.clone());
+    vec![
+        ("created", Some(format!("{} UTC", words::date(*created)))),
+        ("size", Some(format!("{size}, seal proof {}", proof.as_i64()))),
+        ("sealed in", Some(format!("repo {repo}"))),
+        ("kept in", store.as_ref().map(|store| format!("repo {store}"))),
+        (
+            "ticket",
+            ticket.as_ref().map(|Ticket { epoch, value, read_at }| format!("{value} of {epoch}, read at {read_at}")),
+        ),
+        ("CommD", sealed.as_ref().map(|sealed| sealed.comm_d.to_string())),
+        ("CommR", sealed.as_ref().map(|sealed| sealed.comm_r.to_string())),
+        ("pre-commit", precommit.as_ref().map(|p| format!("message {}", message(p.message.as_ref())))),
+        ("", landed.map(|landed| format!("on chain since {}, deposit {}", landed.epoch, landed.deposit))),
+        ("seed", seed.as_ref().map(|Seed { epoch, value }| format!("{value} of {epoch}"))),
+        ("proof", porep.as_ref().map(|hex| format!("{} bytes, verified", hex.len().div_euclid(2)))),
+        ("commit", commit.as_ref().map(|commit| format!("message {}", message(commit.message.as_ref())))),
+        ("active", activation.as_ref().map(|a| format!("since {}, expires at {}", a.epoch, a.expiration))),
+        ("pledge", activation.as_ref().map(|a| a.pledge.to_string())),
+    ]
+}
+
+/// What came with an event, in a few words; empty when nothing did.
+pub fn brief(event: &Event) -> String {
+    match event {
+        Event::PackingFailed { failure } | Event::GivenUp { failure } => failed(failure),
+        Event::AttemptFailed { failure, .. }
+        | Event::SealPreCommitFailed { failure, .. }
+        | Event::ChainPreCommitFailed { failure, .. }
+        | Event::ComputeProofFailed { failure, .. }
+        | Event::CommitFailed { failure, .. } => failed(failure),
+        Event::TicketDrawn { ticket } => ticket.epoch.to_string(),
+        Event::PreCommit2Done { sealed } => format!("CommR {}", sealed.comm_r),
+        Event::PreCommitted { message } | Event::Committed { message } => {
+            message.as_ref().map_or_else(|| "found on chain".to_owned(), |id| format!("message {}", id.0))
+        }
+        Event::PreCommitLanded { landed } => format!("{}, deposit {}", landed.epoch, landed.deposit),
+        Event::SeedReady { seed } => seed.epoch.to_string(),
+        Event::ProofReady { porep } => format!("{} bytes", porep.len().div_euclid(2)),
+        Event::Proving { activation } => format!("{}, pledge {}", activation.epoch, activation.pledge),
+        Event::Finalized { store } => format!("repo {store}"),
+        Event::Packed
+        | Event::TicketExpired
+        | Event::PreCommit1Done
+        | Event::PreCommitReverted
+        | Event::CommitReverted
+        | Event::RetrySeal
+        | Event::RetryPreCommit
+        | Event::RetryWaitSeed
+        | Event::RetryComputeProof
+        | Event::RetryInvalidProof
+        | Event::RetrySubmitCommit
+        | Event::RetryCommitWait
+        | Event::Faulty
+        | Event::FaultReported
+        | Event::Recovered
+        | Event::FaultedFinal => String::new(),
+    }
+}

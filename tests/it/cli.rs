@@ -1,0 +1,216 @@
+//! The command line as scripts see it: help, exit codes, which stream says what. Golden texts are in `golden/`;
+//! `UPDATE_EXPECT=1` rewrites them.
+
+mod render;
+mod sample;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// Compares with a golden file, or writes it.
+fn golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden").join(name);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{} differs; UPDATE_EXPECT=1 rewrites it\n--- expected\n{expected}\n--- actual\n{actual}",
+        path.display()
+    );
+}
+
+/// `seald` with nothing from this environment, not even a terminal.
+fn seald(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seald"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+const COMMANDS: &[&str] = &[
+    "",
+    "run",
+    "check",
+    "plan",
+    "status",
+    "sectors",
+    "sectors list",
+    "sectors show",
+    "info",
+    "init",
+    "params",
+    "params check",
+    "params fetch",
+    "params generate",
+    "devnet",
+    "version",
+    "completions",
+    "man",
+    "worker",
+];
+
+#[test]
+fn every_help_is_as_written() {
+    for name in COMMANDS {
+        let args: Vec<&str> = name.split_whitespace().chain(["--help"]).collect();
+        let Output { status, stdout, stderr } = seald(&args);
+        assert_eq!(status.code(), Some(0), "{name}");
+        assert_eq!(text(&stderr), "", "{name}");
+        let file = ["seald"].into_iter().chain(name.split_whitespace()).collect::<Vec<_>>().join("-");
+        golden(&format!("help/{file}.txt"), &text(&stdout));
+    }
+}
+
+#[test]
+fn every_command_of_the_help_has_a_golden_file() {
+    let main = text(&seald(&["--help"]).stdout);
+    let listed = main.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).filter(|n| *n != "help").collect();
+    let tested: Vec<&str> =
+        COMMANDS.iter().copied().filter(|n| !n.is_empty() && !n.contains(' ') && *n != "worker").collect();
+    assert_eq!(listed, tested, "hidden: worker");
+}
+
+#[test]
+fn a_wrong_command_line_is_2_and_on_stderr() {
+    for args in
+        [&["stauts"][..], &[], &["status", "--set", "x"], &["--log", "a=loud", "status"], &["sectors", "show", "-1"]]
+    {
+        let Output { status, stdout, stderr } = seald(args);
+        assert_eq!(status.code(), Some(2), "{args:?}");
+        assert_eq!(text(&stdout), "", "{args:?}");
+        assert!(!stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_word_that_is_nearly_right_gets_a_hint() {
+    assert!(text(&seald(&["stauts"]).stderr).contains("'status'"));
+    assert!(text(&seald(&["sectors", "list", "--state", "WaitSed"]).stderr).contains("'WaitSeed'"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_not_an_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let Output { status, stderr, .. } = command(&["completions", "bash"]).stdout(writer).output().unwrap();
+    assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_visible_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = seald(&["man", "--dir", folder.path().to_str().unwrap()]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    for name in COMMANDS.iter().filter(|name| **name != "worker") {
+        let page = ["seald"].into_iter().chain(name.split_whitespace()).collect::<Vec<_>>().join("-");
+        assert!(folder.path().join(format!("{page}.1")).exists(), "{page}");
+    }
+    assert!(!folder.path().join("seald-worker.1").exists());
+}
+
+/// A state folder as a daemon leaves it.
+struct State(tempfile::TempDir);
+
+impl State {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn has(&self, snapshot: &seald::status::Snapshot) {
+        fs::write(self.path("status.json"), serde_json::to_string(snapshot).unwrap()).unwrap();
+    }
+
+    /// What a living daemon holds.
+    fn lock(&self) -> fs::File {
+        let lock = fs::File::create(self.path("lock")).unwrap();
+        lock.lock().unwrap();
+        lock
+    }
+
+    fn status(&self, more: &[&str]) -> Output {
+        let args = ["status", "--state-dir", self.0.path().to_str().unwrap()];
+        seald(&args.iter().chain(more).copied().collect::<Vec<_>>())
+    }
+}
+
+#[test]
+fn status_before_the_first_run_says_how_to_start() {
+    let Output { status, stdout, stderr } = State::new().status(&["--config", "/etc/mine.toml"]);
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(text(&stdout), "");
+    let said = text(&stderr);
+    assert!(said.starts_with("error: seald has not run yet with this manifest"), "{said}");
+    assert!(said.contains("\nhelp: start it with `seald run --config /etc/mine.toml`"), "{said}");
+}
+
+#[test]
+fn status_knows_whether_the_daemon_lives() {
+    let state = State::new();
+    let mut snapshot = sample::sealing();
+    snapshot.at = seald::clock::now();
+    state.has(&snapshot);
+
+    let down = state.status(&[]);
+    assert_eq!(down.status.code(), Some(1));
+    assert!(text(&down.stdout).contains("not running; facts are 0 s old"), "{}", text(&down.stdout));
+
+    let lock = state.lock();
+    let up = state.status(&[]);
+    assert_eq!(up.status.code(), Some(0));
+    assert!(text(&up.stdout).contains("running, pid 4242"), "{}", text(&up.stdout));
+    assert!(!text(&up.stdout).contains('\u{1b}'), "colour without a terminal");
+
+    snapshot.alarms = sample::alarms().alarms;
+    state.has(&snapshot);
+    assert_eq!(state.status(&[]).status.code(), Some(1), "alarms");
+    drop(lock);
+}
+
+#[test]
+fn status_as_json_is_the_snapshot_and_what_the_reader_found() {
+    let state = State::new();
+    state.has(&sample::sealing());
+    let json: serde_json::Value = serde_json::from_slice(&state.status(&["--json"]).stdout).unwrap();
+    assert_eq!(json["format_version"], 1);
+    assert_eq!(json["daemon"], "stopped");
+    assert!(json["age_ms"].as_u64().unwrap() > 0);
+    assert_eq!(json["sectors"][0]["state"], "PreCommit2");
+}
+
+#[test]
+fn a_manifest_that_does_not_parse_does_not_keep_status_from_answering() {
+    let state = State::new();
+    state.has(&sample::sealing());
+    let manifest = state.path("seald.toml");
+    fs::write(&manifest, format!("[miner\n= 7\n[state]\ndir = {:?}\n", state.0.path())).unwrap();
+    let answer = seald(&["status", "--config", manifest.to_str().unwrap()]);
+    assert!(text(&answer.stdout).contains("not running; facts are"), "{}", text(&answer.stderr));
+}
+
+#[test]
+fn a_snapshot_of_another_version_is_named() {
+    let state = State::new();
+    fs::write(state.path("status.json"), "{}").unwrap();
+    let said = text(&state.status(&[]).stderr);
+    assert!(said.starts_with("error: cannot understand ") && said.contains("format_version"), "{said}");
+    assert!(said.contains("\nhelp: "), "{said}");
+}

@@ -1,0 +1,263 @@
+//! Every view of the pure half against its golden text.
+
+use super::{
+    golden,
+    sample::{self, NOW},
+};
+use seald::{
+    sector::{Activation, Class, Event, Failure, Landed, MessageId, Record, Sealed, Seed, State, Ticket},
+    status::{
+        DaemonState, Report, SectorStatus, Snapshot,
+        changes::Narrator,
+        info::{self, Deadline, Funds, InfoReport, Market, Share},
+        paint::Colour,
+        sectors::{HistoryLine, List, Show},
+        text,
+    },
+    units::{AttoFil, Epoch, Hash32, MinerId, RepoName, SectorSize, UnixMillis},
+};
+use std::time::Duration;
+
+#[test]
+fn status_as_text() {
+    let simulated = Snapshot { prover: "simulated".to_owned(), ..sample::sealing() };
+    let views = [
+        ("fresh", sample::fresh(), 0, DaemonState::Running),
+        ("sealing", sample::sealing(), 0, DaemonState::Running),
+        ("waiting", sample::waiting_only(), 0, DaemonState::Running),
+        ("alarms", sample::alarms(), 0, DaemonState::Running),
+        ("simulated", simulated, 0, DaemonState::Running),
+        ("met", sample::met(), 0, DaemonState::Running),
+        ("stopped", sample::sealing(), 180_000, DaemonState::Stopped),
+        ("silent", sample::met(), 240_000, DaemonState::Running),
+    ];
+    for (name, snapshot, later, daemon) in views {
+        let text = text::render(&snapshot, NOW.plus_ms(later), Colour::Plain, daemon);
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 100).collect();
+        assert!(wide.is_empty(), "{name}: {wide:?}");
+        assert!(text.lines().all(|line| line.trim_end() == line), "{name}: a line ends in spaces");
+        golden(&format!("status/{name}.txt"), &text);
+    }
+}
+
+#[test]
+fn colour_changes_no_letter() {
+    for snapshot in [sample::fresh(), sample::sealing(), sample::alarms(), sample::met()] {
+        let plain = text::render(&snapshot, NOW, Colour::Plain, DaemonState::Running);
+        let ansi = text::render(&snapshot, NOW, Colour::Ansi, DaemonState::Running);
+        assert_ne!(plain, ansi);
+        assert_eq!(plain, without_escapes(&ansi));
+    }
+}
+
+fn without_escapes(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + part.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+#[test]
+fn well_is_a_living_daemon_with_fresh_facts_and_no_alarm() {
+    let well = |snapshot, daemon, later| Report::new(snapshot, daemon, NOW.plus_ms(later)).is_well();
+    assert!(well(sample::sealing(), DaemonState::Running, 1_000));
+    assert!(!well(sample::sealing(), DaemonState::Stopped, 1_000));
+    assert!(!well(sample::sealing(), DaemonState::Running, 60_000));
+    assert!(!well(sample::alarms(), DaemonState::Running, 1_000));
+}
+
+#[test]
+fn a_report_survives_json() {
+    for snapshot in [sample::fresh(), sample::sealing(), sample::waiting_only(), sample::alarms(), sample::met()] {
+        let report = Report::new(snapshot, DaemonState::Running, NOW);
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    }
+}
+
+#[test]
+fn status_as_json() {
+    let report = Report::new(sample::sealing(), DaemonState::Running, NOW.plus_ms(1_500));
+    golden("status/sealing.json", &(serde_json::to_string_pretty(&report).unwrap() + "\n"));
+}
+
+#[test]
+fn summaries() {
+    let simulated = Snapshot { prover: "simulated".to_owned(), ..sample::met() };
+    let all = [sample::met(), sample::alarms(), simulated].map(|s| text::summary(&s, Duration::from_secs(432)));
+    golden("status/summary.txt", &all.join("\n"));
+}
+
+/// A run told by changes, a snapshot a second.
+#[test]
+fn changes_are_told_once() {
+    let at = |snapshot: Snapshot, second: i64| Snapshot { at: NOW.plus_ms(second * 1000), ..snapshot };
+    let snark = |permille| {
+        let mut snapshot = sample::sealing();
+        let commit = snapshot.sectors.iter_mut().find(|s| s.state == "Committing").unwrap();
+        commit.permille = Some(permille);
+        snapshot
+    };
+    let mut run =
+        vec![at(sample::fresh(), 0), at(sample::fresh(), 1), at(sample::fresh(), 11), at(sample::sealing(), 12)];
+    run.extend((13..=33).map(|second| at(snark(u16::try_from(second * 20).unwrap()), second)));
+    let moved: Vec<SectorStatus> = sample::sealing()
+        .sectors
+        .into_iter()
+        .map(|s| {
+            if s.state == "PreCommit2" {
+                SectorStatus { state: "PreCommitting".to_owned(), permille: None, ..s }
+            } else {
+                s
+            }
+        })
+        .collect();
+    run.push(at(Snapshot { sectors: moved, ..sample::sealing() }, 34));
+    run.push(at(sample::alarms(), 35));
+    run.push(at(sample::alarms(), 36));
+    run.push(at(sample::waiting_only(), 37));
+    run.push(at(sample::met(), 38));
+    let mut narrator = Narrator::default();
+    let told: Vec<String> = run.iter().flat_map(|snapshot| narrator.tell(snapshot)).collect();
+    golden("status/changes.txt", &(told.join("\n") + "\n"));
+}
+
+fn hash(n: u8) -> Hash32 {
+    Hash32([n; 32])
+}
+
+fn failure() -> Failure {
+    Failure { class: Class::Environment, doing: "verifying a proof".to_owned(), error: "no parameters".to_owned() }
+}
+
+fn life() -> Vec<Event> {
+    let message = |n: u8| Some(MessageId(format!("00000000-0000-4000-8000-0000000000{n:02}")));
+    vec![
+        Event::Packed,
+        Event::TicketDrawn { ticket: Ticket { epoch: Epoch::new(-897), value: hash(1), read_at: Epoch::new(3) } },
+        Event::AttemptFailed { failure: failure(), retry_at: NOW },
+        Event::PreCommit1Done,
+        Event::PreCommit2Done { sealed: Sealed { comm_r: hash(2), comm_d: hash(3) } },
+        Event::PreCommitted { message: message(1) },
+        Event::PreCommitLanded {
+            landed: Landed { epoch: Epoch::new(20), deposit: AttoFil::from_atto(70_000_000_000_000_000) },
+        },
+        Event::SeedReady { seed: Seed { epoch: Epoch::new(30), value: hash(4) } },
+        Event::ProofReady { porep: "ab".repeat(192) },
+        Event::Committed { message: message(2) },
+        Event::Proving {
+            activation: Activation {
+                epoch: Epoch::new(44),
+                expiration: Epoch::new(1_555_244),
+                pledge: AttoFil::from_atto(130_000_000_000_000_000),
+            },
+        },
+        Event::Finalized { store: "hdd0".parse().unwrap() },
+    ]
+}
+
+/// The first `events` of a sector's life, one a minute, and the history it leaves.
+fn lived(number: u64, events: usize) -> (Record, Vec<HistoryLine>) {
+    let repo: RepoName = "nvme0".parse().unwrap();
+    let born = NOW.plus_ms(-3_600_000);
+    let mut record = Record::new(number.try_into().unwrap(), SectorSize::KiB2.seal_proof(), repo, born);
+    let mut history = Vec::new();
+    for (event, minute) in life().into_iter().take(events).zip(1..) {
+        let at = born.plus_ms(minute * 60_000);
+        record = record.apply(&event, at).unwrap();
+        history.push(HistoryLine { at, event, applied: true });
+    }
+    (record, history)
+}
+
+#[test]
+fn sectors_list_as_text_and_json() {
+    let records: Vec<Record> = [(12, 3), (5, 7), (1, 12), (3, 4), (4, 9)].map(|(n, events)| lived(n, events).0).into();
+    let last = sample::sealing();
+    let unreadable = vec!["sectors row 9: unknown state \"Sealing\"".to_owned()];
+    let list = List::new(&records, unreadable, None, Some(&last));
+    golden("sectors/list.txt", &list.render(NOW, Colour::Plain));
+    golden("sectors/list.json", &(serde_json::to_string_pretty(&list).unwrap() + "\n"));
+    let proving = List::new(&records, vec![], Some(State::Proving), None);
+    assert_eq!(proving.sectors.iter().map(|row| row.number.as_u64()).collect::<Vec<_>>(), [1]);
+    assert_eq!(List::new(&[], vec![], None, None).render(NOW, Colour::Plain), "no sectors\n");
+}
+
+#[test]
+fn sectors_show_as_text() {
+    let last = sample::sealing();
+    let (record, history) = lived(1, 12);
+    golden(
+        "sectors/proving.txt",
+        &Show::new(record, history, DaemonState::Running, Some(&last)).render(NOW, Colour::Plain),
+    );
+    let (record, history) = lived(4, 8);
+    golden(
+        "sectors/committing.txt",
+        &Show::new(record, history, DaemonState::Running, Some(&last)).render(NOW, Colour::Plain),
+    );
+    let (record, mut history) = lived(12, 3);
+    history.push(HistoryLine { at: NOW, event: Event::CommitReverted, applied: false });
+    let show = Show::new(record, history, DaemonState::Stopped, Some(&last));
+    golden("sectors/failed.txt", &show.render(NOW.plus_ms(-3_590_000), Colour::Plain));
+}
+
+#[test]
+fn a_status_about_another_state_is_not_shown() {
+    let (record, history) = lived(4, 9);
+    let last = Snapshot { at: UnixMillis::new(0), ..sample::alarms() };
+    assert_eq!(Show::new(record, history, DaemonState::Running, Some(&last)).status, None);
+}
+
+fn report() -> InfoReport {
+    InfoReport {
+        format_version: info::FORMAT_VERSION,
+        head: Epoch::new(5_000_000),
+        miner: MinerId::new(1000),
+        sector_size: SectorSize::GiB32,
+        byte_power: Share { miner: 1000 << 35, network: 3 << 60 },
+        adjusted_power: Share { miner: 1000 << 35, network: 20 << 60 },
+        has_min_power: true,
+        committed: 1002,
+        proving: 1000,
+        faulty: 2,
+        funds: Funds {
+            balance: AttoFil::from_atto(500_000_000_000_000_000_000),
+            precommit: AttoFil::from_atto(1_500_000_000_000_000_000),
+            pledge: AttoFil::from_atto(130_000_000_000_000_000_000),
+            vesting: AttoFil::from_atto(20_000_000_000_000_000_000),
+            debt: AttoFil::ZERO,
+            available: AttoFil::from_atto(348_500_000_000_000_000_000),
+        },
+        worker_balance: AttoFil::from_atto(12_340_000_000_000_000_000),
+        market: Some(Market { escrow: AttoFil::ZERO, locked: AttoFil::ZERO }),
+        states: [("WaitSeed", 3), ("Proving", 1000), ("SealFailed", 1), ("PreCommit1", 0)]
+            .map(|(s, n)| (s.to_owned(), n))
+            .into(),
+        deadline: Some(Deadline { index: 7, open: Epoch::new(5_000_042), close: Epoch::new(5_000_102) }),
+    }
+}
+
+#[test]
+fn info_as_text_and_json() {
+    golden("info/large.txt", &report().render(Colour::Plain));
+    golden("info/large.json", &(serde_json::to_string_pretty(&report()).unwrap() + "\n"));
+    golden("info/colours.txt", &report().render(Colour::Ansi).replace('\u{1b}', "^"));
+}
+
+#[test]
+fn info_at_zero_power() {
+    let none = Share { miner: 0, network: 0 };
+    let zero = InfoReport {
+        byte_power: none,
+        adjusted_power: none,
+        has_min_power: false,
+        committed: 0,
+        proving: 0,
+        faulty: 0,
+        states: vec![],
+        market: None,
+        deadline: None,
+        ..report()
+    };
+    golden("info/zero.txt", &zero.render(Colour::Plain));
+}

@@ -1,0 +1,200 @@
+//! Snapshots of a daemon's life, for the views.
+
+use seald::{
+    status::{Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target},
+    units::{AttoFil, Bytes, Epoch, MinerId, UnixMillis},
+};
+
+/// 2026-03-01 12:03:41 UTC.
+pub const NOW: UnixMillis = UnixMillis::new(1_772_366_621_000);
+
+/// The first second: nothing known yet.
+pub fn fresh() -> Snapshot {
+    let preparing = |what: &str, step: &str, permille, eta_ms| Preparing {
+        what: what.to_owned(),
+        step: step.to_owned(),
+        permille,
+        eta_ms,
+    };
+    Snapshot {
+        format_version: FORMAT_VERSION,
+        at: NOW,
+        version: "0.1.0".to_owned(),
+        pid: 4242,
+        manifest: "/etc/seald.toml".to_owned(),
+        miner: None,
+        prover: "real".to_owned(),
+        preparing: vec![
+            preparing("devnet", "starting", None, None),
+            preparing("Groth parameters for 2KiB", "generating stacked-proof", Some(437), Some(31_000)),
+        ],
+        chain: ChainStatus {
+            network: None,
+            head: None,
+            seen: None,
+            trouble: None,
+            messages_pending: 0,
+            worker_balance: None,
+        },
+        target: Target { wanted: 5, proving: 0, in_flight: 0, eta_ms: None },
+        slots: vec![slot("cpu", 0, "starting", None)],
+        sectors: vec![],
+        counts: vec![],
+        repos: vec![repo("nvme0", "ready")],
+        alarms: vec![],
+    }
+}
+
+/// Sectors in every kind of stage.
+pub fn sealing() -> Snapshot {
+    Snapshot {
+        miner: Some(MinerId::new(1000)),
+        preparing: vec![],
+        chain: ChainStatus {
+            network: Some("devnet".to_owned()),
+            head: Some(Epoch::new(1234)),
+            seen: Some(NOW.plus_ms(-2_000)),
+            trouble: None,
+            messages_pending: 2,
+            worker_balance: Some(AttoFil::from_atto(99_500_000_000_000_000_000)),
+        },
+        target: Target { wanted: 5, proving: 2, in_flight: 3, eta_ms: Some(192_000) },
+        slots: vec![
+            slot("cpu", 0, "busy", Some("sector 3 precommit2")),
+            slot("cpu", 1, "busy", Some("sector 4 commit")),
+            slot("gpu0", 0, "idle", None),
+        ],
+        sectors: vec![
+            SectorStatus {
+                step: Some("tree-c".to_owned()),
+                permille: Some(120),
+                eta_ms: Some(4_000),
+                slot: Some("cpu/0".to_owned()),
+                ..sector(3, "PreCommit2")
+            },
+            SectorStatus {
+                step: Some("SNARK".to_owned()),
+                permille: Some(430),
+                eta_ms: Some(31_000),
+                slot: Some("cpu/1".to_owned()),
+                ..sector(4, "Committing")
+            },
+            waiting(5, "WaitSeed", "the interactive seed", Some("epoch 1300")),
+        ],
+        counts: vec![
+            ("Proving".to_owned(), 2),
+            ("PreCommit2".to_owned(), 1),
+            ("Committing".to_owned(), 1),
+            ("WaitSeed".to_owned(), 1),
+        ],
+        repos: vec![repo("nvme0", "ready"), RepoStatus { roles: vec![], ..repo("old", "ready") }],
+        ..fresh()
+    }
+}
+
+/// Nothing moves, and each line says why.
+pub fn waiting_only() -> Snapshot {
+    Snapshot {
+        slots: vec![slot("cpu", 0, "idle", None)],
+        sectors: vec![
+            waiting(3, "PreCommit1", "a chain head: no endpoint answers", None),
+            waiting(4, "PreCommitting", "the base fee to fall below 5 nanoFIL", Some("epoch 4100")),
+            waiting(5, "WaitSeed", "the interactive seed", Some("epoch 1300")),
+            waiting(6, "CommitWait", "message bafy…q2 to land", Some("epoch 1250")),
+        ],
+        target: Target { wanted: 1000, proving: 2, in_flight: 4, eta_ms: None },
+        chain: ChainStatus {
+            trouble: Some("no chain endpoint answers ChainHead (2 tried): connection refused".to_owned()),
+            ..sealing().chain
+        },
+        ..sealing()
+    }
+}
+
+/// Things an operator must look at.
+pub fn alarms() -> Snapshot {
+    let down = SlotStatus {
+        pid: None,
+        restarts: 5,
+        note: Some("killed for memory 5 times in 10 min".to_owned()),
+        ..slot("cpu", 1, "quarantined", None)
+    };
+    Snapshot {
+        slots: vec![slot("cpu", 0, "idle", None), down],
+        sectors: vec![SectorStatus {
+            failure: Some("resource: writing layer 2: no space left on device".to_owned()),
+            attempts: 3,
+            waits_for: Some("an operator: 3 attempts failed".to_owned()),
+            ..sector(3, "SealFailed")
+        }],
+        repos: vec![repo("nvme0", "not mounted")],
+        alarms: vec![
+            alarm(
+                "sector 3",
+                "3 attempts at precommit1 failed",
+                "make space in /srv/nvme0; seald tries again by itself",
+            ),
+            alarm("slot cpu/1", "quarantined", "give it more memory (slot.cpu.memory), then `systemctl reload seald`"),
+        ],
+        ..sealing()
+    }
+}
+
+/// All that was declared is there.
+pub fn met() -> Snapshot {
+    Snapshot {
+        slots: vec![slot("cpu", 0, "idle", None)],
+        sectors: vec![],
+        counts: vec![("Proving".to_owned(), 5)],
+        target: Target { wanted: 5, proving: 5, in_flight: 0, eta_ms: None },
+        ..sealing()
+    }
+}
+
+fn slot(name: &str, instance: u32, state: &str, task: Option<&str>) -> SlotStatus {
+    SlotStatus {
+        slot: name.parse().unwrap(),
+        instance,
+        state: state.to_owned(),
+        pid: Some(4243 + instance),
+        task: task.map(str::to_owned),
+        restarts: 0,
+        note: None,
+    }
+}
+
+fn sector(number: u64, state: &str) -> SectorStatus {
+    SectorStatus {
+        number: number.try_into().unwrap(),
+        state: state.to_owned(),
+        entered: NOW.plus_ms(-63_000),
+        step: None,
+        permille: None,
+        eta_ms: None,
+        slot: None,
+        waits_for: None,
+        until: None,
+        failure: None,
+        attempts: 0,
+    }
+}
+
+fn waiting(number: u64, state: &str, reason: &str, until: Option<&str>) -> SectorStatus {
+    SectorStatus { waits_for: Some(reason.to_owned()), until: until.map(str::to_owned), ..sector(number, state) }
+}
+
+fn repo(name: &str, state: &str) -> RepoStatus {
+    RepoStatus {
+        name: name.parse().unwrap(),
+        path: format!("/srv/{name}"),
+        state: state.to_owned(),
+        roles: vec!["seal".to_owned(), "store".to_owned()],
+        capacity: Bytes::new(4 << 40),
+        free: Bytes::new(3 << 40),
+        reserved: Bytes::new(905 << 30),
+    }
+}
+
+fn alarm(about: &str, what: &str, remedy: &str) -> Alarm {
+    Alarm { about: about.to_owned(), what: what.to_owned(), remedy: remedy.to_owned() }
+}
