@@ -2,6 +2,7 @@
 //!
 //! Runs in workers and in the devnet, never in the daemon.
 
+pub mod params;
 #[cfg(feature = "proofs")]
 mod real;
 pub mod simulated;
