@@ -192,7 +192,7 @@ fn with_chain(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, 
         State::WaitSeed => wait_seed(record, facts, chain, policy, now),
         State::Committing => committing(record, facts),
         State::CommitWait => commit_wait(facts, chain, policy, now),
-        State::FinalizeSector => finalize(record, facts, chain),
+        State::FinalizeSector => finalize(facts, chain),
         State::PreCommitFailed => precommit_failed(record, facts, chain, policy, now),
         State::CommitFailed => commit_failed(record, facts),
         State::Faulty | State::FaultReported => faulty(record, facts),
@@ -216,7 +216,7 @@ fn ticket_expired(record: &Record, head: Epoch, policy: &Policy) -> bool {
 fn precommit1(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>, policy: &Policy) -> Next {
     if record.ticket.is_none() {
         return match (facts, chain) {
-            (Some(facts), Some(_)) if facts.allocated && facts.precommit.is_none() => wait(
+            (Some(facts), Some(_)) if facts.allocated || facts.precommit.is_some() => wait(
                 format!("an operator: number {} was used on chain by somebody else", record.number),
                 WakeUp::Operator,
             ),
@@ -348,6 +348,7 @@ fn committing(record: &Record, facts: &Facts) -> Next {
         return Next::Record(Event::SeedReady { seed: seed.clone() });
     }
     match (&record.porep, &facts.seed) {
+        (None, _) if record.seed.is_none() => wait("the seed to be read from the chain", WakeUp::NextHead),
         (None, _) => Next::Work(Stage::Commit),
         (Some(_), Some(_)) => Next::SubmitCommit,
         (Some(_), None) => wait("the seed to be read again before the proof is sent", WakeUp::NextHead),
@@ -368,16 +369,13 @@ fn commit_wait(facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis)
     Next::Record(Event::Proving { activation: sector.activation.clone() })
 }
 
-fn finalize(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
-    if facts.sector.is_none() {
-        return Next::Record(Event::CommitReverted);
+fn finalize(facts: &Facts, chain: ChainNow) -> Next {
+    let Some(sector) = &facts.sector else { return Next::Record(Event::CommitReverted) };
+    let ahead = sector.activation.epoch.since(chain.finalized);
+    if ahead <= 0 {
+        return Next::Work(Stage::Finalize);
     }
-    match record.activation.as_ref().map(|a| a.epoch) {
-        Some(epoch) if chain.finalized < epoch => {
-            wait("finality: the cache is kept until no reorganisation can ask for it", WakeUp::At(epoch))
-        }
-        _ => Next::Work(Stage::Finalize),
-    }
+    wait("finality: the cache is kept until no reorganisation can ask for it", WakeUp::At(chain.head.plus(ahead)))
 }
 
 fn precommit_failed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {

@@ -352,8 +352,7 @@ fn assert_awake(record: &Record, facts: Option<&Facts>, answer: &Next) {
         Next::Wait(Wait { reason, until }) => {
             assert!(!reason.is_empty());
             match until {
-                // FinalizeSector: see `answers_that_are_known_to_be_wrong`
-                WakeUp::At(epoch) => assert!(*epoch > HEAD || state == S::FinalizeSector, "{state}: {epoch} is over"),
+                WakeUp::At(epoch) => assert!(*epoch > HEAD, "{state}: {epoch} is over"),
                 WakeUp::Time(at) => assert!(*at > NOW),
                 WakeUp::Operator => assert!(reason.starts_with("an operator: "), "{reason}"),
                 WakeUp::NextHead => {}
@@ -411,31 +410,32 @@ fn a_spent_budget_parks_a_sector_and_a_retry_time_is_kept() {
     }
 }
 
-/// To be turned round with their correction; until then this says what happens today.
 #[test]
-fn answers_that_are_known_to_be_wrong() {
+fn the_chain_is_looked_at_before_anything_irreversible() {
     let ours = all_facts().into_iter().find(|f| {
         f.precommit.as_ref().is_some_and(|p| p.comm_r == sealed().comm_r) && f.sector.is_none() && f.seed.is_none()
     });
     let ours = ours.unwrap();
-    // a pre-commit is on chain, and still a new ticket is wanted: should wait for the operator
-    assert_eq!(next(&record(S::PreCommit1), Some(&ours), Some(CHAIN), &POLICY, NOW), Next::DrawTicket);
-    // no seed is known, and still a proof is wanted: should wait for the seed to be read
+    let wait = |record: &Record, facts: &Facts| {
+        let answer = next(record, Some(facts), Some(CHAIN), &POLICY, NOW);
+        let Next::Wait(wait) = answer else { panic!("{answer:?}") };
+        wait.until
+    };
+    // no new ticket while a pre-commit is on chain
+    assert_eq!(wait(&record(S::PreCommit1), &ours), WakeUp::Operator);
+    // no proof without a seed
     let committing = Record {
         ticket: Some(ticket(8_000)),
         sealed: Some(sealed()),
         precommit: Some(PreCommit { message: None, landed: Some(landed()) }),
         ..record(S::Committing)
     };
-    assert_eq!(next(&committing, Some(&ours), Some(CHAIN), &POLICY, NOW), Next::Work(Stage::Commit));
-    // the wait for finality ends at an epoch that is over: should be the head plus what finality lacks
+    assert_eq!(wait(&committing, &ours), WakeUp::NextHead);
+    // finality is counted from where the chain has the activation, whatever was recorded before a reorganisation
     let finalizing = Record { activation: Some(activation()), ..record(S::FinalizeSector) };
     let active = Facts { sector: Some(OnChainSector { activation: activation(), faulty: false }), ..ours };
-    let Next::Wait(wait) = next(&finalizing, Some(&active), Some(CHAIN), &POLICY, NOW) else { panic!() };
-    assert_eq!(wait.until, WakeUp::At(activation().epoch));
-    // finality is counted from the activation that was recorded, not from where a reorganisation put it
     let early = Record { activation: Some(Activation { epoch: Epoch::new(9_000), ..activation() }), ..finalizing };
-    assert_eq!(next(&early, Some(&active), Some(CHAIN), &POLICY, NOW), Next::Work(Stage::Finalize));
+    assert_eq!(wait(&early, &active), WakeUp::At(HEAD.plus(400)));
 }
 
 // ── random lives ──
@@ -480,6 +480,7 @@ fn outcome(record: &Record, wish: Next, way: usize) -> Option<Event> {
         }
         Next::Work(Stage::Commit) => {
             assert!(record.ticket.is_some() && record.sealed.is_some(), "nothing to prove: {record:#?}");
+            assert!(record.seed.is_some(), "a proof without a seed: {record:#?}");
             Some(if way == 1 {
                 Ev::ComputeProofFailed { failure, retry_at }
             } else {
