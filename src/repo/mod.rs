@@ -8,13 +8,12 @@ mod layout;
 mod lock;
 mod marker;
 mod mount;
-mod space;
 #[cfg(test)]
 mod tests;
 
+pub use crate::plan::space::{Reservations, Room, Short, finalized_size, sealing_peak, stage_growth};
 pub use atomic::{sync_dir, write_atomic};
 pub use layout::{Kind, Listing};
-pub use space::{Reservations, Room, Short, finalized_size, sealing_peak, stage_growth};
 
 use crate::{
     error::Remedy,

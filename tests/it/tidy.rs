@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &["units", "sector", "plan"]),
     // the shell
     ("clock", &["units"]),
-    ("repo", &["units", "error", "sector", "worker::protocol", "clock"]),
+    ("repo", &["units", "error", "sector", "worker::protocol", "clock", "plan::space"]),
     ("chain", &["units", "error", "store", "sector::MessageId", "clock"]),
     ("store", &["units", "error", "sector", "chain"]),
     ("proofs", &["units", "error", "sector"]),

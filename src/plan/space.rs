@@ -4,7 +4,7 @@
 //! all multiples of 32-byte nodes.
 
 use crate::{
-    sector::Stage,
+    sector::{Stage, State},
     units::{Bytes, RepoName, SectorNumber, SectorSize},
 };
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ const P_AUX: u64 = 64;
 /// On top of every figure: block rounding, folders and notes of about 50 files.
 const MARGIN: u64 = 1 << 20;
 
-/// The kept vanilla proof. Measured tens of MB for production sizes, well below 1 MB for test sizes.
+/// An allowance for the kept vanilla proof, not a measured size: tens of MB are reported for production sizes.
 const fn vanilla_proof(size: SectorSize) -> u64 {
     match size {
         SectorSize::KiB2 | SectorSize::MiB8 | SectorSize::MiB512 => 1 << 20,
@@ -94,6 +94,30 @@ pub const fn sealing_peak(size: SectorSize) -> Bytes {
 /// What a sector takes for the rest of its life.
 pub const fn finalized_size(size: SectorSize) -> Bytes {
     with_margin(size.bytes().as_u64() + tree_r_last(size) + P_AUX)
+}
+
+/// What a sector in `state` may still write in the repo it is sealed in; `None` once it writes nothing more.
+pub fn still_to_write(size: SectorSize, state: State) -> Option<Bytes> {
+    let stages: &[Stage] = match state {
+        State::Packing | State::PreCommit1 | State::SealFailed => return Some(sealing_peak(size)),
+        State::PreCommit2 => &[Stage::PreCommit2, Stage::Commit],
+        State::PreCommitting
+        | State::WaitSeed
+        | State::Committing
+        | State::PreCommitFailed
+        | State::ComputeProofFailed
+        | State::CommitFailed => &[Stage::Commit],
+        State::CommitWait
+        | State::FinalizeSector
+        | State::Proving
+        | State::FailedUnrecoverable
+        | State::PackingFailed
+        | State::Faulty
+        | State::FaultReported
+        | State::FaultedFinal => return None,
+    };
+    let sum = |sum: Bytes, stage: &Stage| sum.checked_add(stage_growth(size, *stage)).unwrap_or(Bytes::new(u64::MAX));
+    Some(stages.iter().fold(Bytes::default(), sum))
 }
 
 /// What a repo has, and what of it may be used.

@@ -1,0 +1,257 @@
+//! The two inputs of the planner: what the manifest wants, and what is.
+
+use super::space::Room;
+use crate::{
+    manifest::{ChainSource, Manifest, Task},
+    sector::{ChainNow, Facts, MessageId, Policy, Record, Stage},
+    units::{AttoFil, RepoName, SectorNumber, SectorSize, SlotName, UnixMillis},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// One process of a slot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Assignee {
+    /// The slot.
+    pub slot: SlotName,
+    /// Which of its processes, from 0.
+    pub instance: u32,
+}
+
+impl fmt::Display for Assignee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.slot, self.instance)
+    }
+}
+
+/// What a slot is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotWish {
+    /// The stages its workers take.
+    pub stages: BTreeSet<Stage>,
+    /// How many processes.
+    pub count: u32,
+}
+
+/// What a repo is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepoWish {
+    /// Sectors may be sealed in it.
+    pub seal: bool,
+    /// Finished sectors may be kept in it.
+    pub store: bool,
+    /// Preference among equals.
+    pub weight: u64,
+}
+
+/// How many sectors share a message, and how long the first waits for company.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRule {
+    /// At most this many.
+    pub max: usize,
+    /// At most this long, milliseconds.
+    pub wait_ms: u64,
+}
+
+/// What the manifest wants, as far as planning goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// A local chain is wanted.
+    pub devnet: bool,
+    /// Sector size.
+    pub sector_size: SectorSize,
+    /// Repos by name.
+    pub repos: BTreeMap<RepoName, RepoWish>,
+    /// Slots by name.
+    pub slots: BTreeMap<SlotName, SlotWish>,
+    /// Sectors to be proven in all.
+    pub sectors: u64,
+    /// Sectors between creation and Proving.
+    pub max_in_flight: u64,
+    /// Pre-commit batching.
+    pub precommit: BatchRule,
+    /// Prove-commit batching.
+    pub commit: BatchRule,
+    /// No message is sent while a gas unit costs more, unless a deadline is near.
+    pub base_fee_ceiling: Option<AttoFil>,
+    /// How near, in epochs.
+    pub deadline_margin: i64,
+    /// Rules of waiting and retrying.
+    pub policy: Policy,
+}
+
+/// The network's limit on the age of a ticket at pre-commit: 2880 epochs plus finality, on every network.
+const TICKET_MAX_AGE: i64 = 3780;
+
+/// Failed attempts at one thing before a sector is parked with an alarm.
+const ATTEMPTS: u32 = 8;
+
+/// Milliseconds of an epoch in economic formulas, on every network.
+const EPOCH_MS: u128 = 30_000;
+
+impl Desired {
+    /// What this manifest wants.
+    pub fn of(manifest: &Manifest) -> Self {
+        let rule = |max: u64, wait: std::time::Duration| BatchRule {
+            max: usize::try_from(max).unwrap_or(usize::MAX),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        let margin = manifest.fees.deadline_margin.as_millis().checked_div(EPOCH_MS).unwrap_or(0);
+        Self {
+            devnet: manifest.chain.source == ChainSource::Devnet,
+            sector_size: manifest.miner.sector_size,
+            repos: manifest
+                .repos
+                .iter()
+                .map(|(name, repo)| {
+                    (name.clone(), RepoWish { seal: repo.seal, store: repo.store, weight: repo.weight })
+                })
+                .collect(),
+            slots: manifest
+                .slots
+                .iter()
+                .map(|(name, slot)| (name.clone(), SlotWish { stages: stages(&slot.tasks), count: slot.count }))
+                .collect(),
+            sectors: manifest.pledge.sectors,
+            max_in_flight: manifest.pledge.max_in_flight,
+            precommit: rule(manifest.batch.precommit.max, manifest.batch.precommit.wait),
+            commit: rule(manifest.batch.commit.max, manifest.batch.commit.wait),
+            base_fee_ceiling: manifest.fees.base_fee_ceiling,
+            deadline_margin: i64::try_from(margin).unwrap_or(i64::MAX),
+            policy: Policy {
+                message_confidence: manifest.chain.message_confidence,
+                seed_confidence: manifest.chain.seed_confidence,
+                ticket_max_age: TICKET_MAX_AGE,
+                attempts: ATTEMPTS,
+            },
+        }
+    }
+
+    /// Every worker process that is wanted.
+    pub fn workers(&self) -> impl Iterator<Item = Assignee> + '_ {
+        self.slots
+            .iter()
+            .flat_map(|(slot, wish)| (0..wish.count).map(|instance| Assignee { slot: slot.clone(), instance }))
+    }
+}
+
+fn stages(tasks: &BTreeSet<Task>) -> BTreeSet<Stage> {
+    tasks
+        .iter()
+        .filter_map(|task| match task {
+            Task::PreCommit1 => Some(Stage::PreCommit1),
+            Task::PreCommit2 => Some(Stage::PreCommit2),
+            Task::Commit => Some(Stage::Commit),
+            Task::Finalize => Some(Stage::Finalize),
+            Task::AddPiece | Task::Fetch | Task::WindowPost | Task::WinningPost => None,
+        })
+        .collect()
+}
+
+/// A repo as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RepoSeen {
+    /// Not opened yet.
+    Closed,
+    /// It cannot be used now.
+    Unusable {
+        /// Why.
+        why: String,
+        /// Looked at again then.
+        again: UnixMillis,
+    },
+    /// Open and locked by us.
+    Open(Room),
+}
+
+/// The miner as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MinerSeen {
+    /// A step is being taken.
+    Preparing {
+        /// Which.
+        step: String,
+    },
+    /// The next step can be taken.
+    Unknown,
+    /// The last step failed.
+    Failed {
+        /// Why.
+        why: String,
+        /// Tried again then.
+        again: UnixMillis,
+    },
+    /// It exists on chain and is ours.
+    Known,
+}
+
+/// The proof parameters as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParamsSeen {
+    /// Not complete.
+    Missing,
+    /// Being fetched or generated.
+    Preparing,
+    /// The last attempt failed.
+    Failed {
+        /// Why.
+        why: String,
+        /// Tried again then.
+        again: UnixMillis,
+    },
+    /// Complete.
+    Ready,
+}
+
+/// A sector as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectorSeen {
+    /// Its record.
+    pub record: Record,
+    /// What the chain says of it, read at the present head.
+    pub facts: Option<Facts>,
+    /// Something is being done for it already, such as `commit on cpu/0`.
+    pub busy: Option<String>,
+}
+
+/// A message that has not landed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageSeen {
+    /// The sectors it carries.
+    pub sectors: Vec<SectorNumber>,
+    /// It is being handed to the node right now.
+    pub busy: bool,
+    /// Not to be handed over again before.
+    pub retry_at: Option<UnixMillis>,
+}
+
+/// What is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The time.
+    pub now: UnixMillis,
+    /// The chain, once read.
+    pub chain: Option<ChainNow>,
+    /// Base fee of the head, attoFIL per gas unit.
+    pub base_fee: AttoFil,
+    /// Why the chain cannot be read.
+    pub chain_trouble: Option<String>,
+    /// The local chain runs, or none is wanted.
+    pub devnet_running: bool,
+    /// The miner.
+    pub miner: MinerSeen,
+    /// The parameters.
+    pub params: ParamsSeen,
+    /// Repos that are or were declared.
+    pub repos: BTreeMap<RepoName, RepoSeen>,
+    /// Worker processes, and whether each could take a task now.
+    pub workers: BTreeMap<Assignee, bool>,
+    /// Sectors by number.
+    pub sectors: BTreeMap<SectorNumber, SectorSeen>,
+    /// Outbox messages not yet taken by a node.
+    pub messages: BTreeMap<MessageId, MessageSeen>,
+    /// The lowest number that neither we nor the chain ever used; `None` until the chain was asked.
+    pub next_number: Option<SectorNumber>,
+}

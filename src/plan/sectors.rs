@@ -1,0 +1,246 @@
+//! What each sector gets: its next step, a worker, room on a disk, a place in a message. And new sectors, as long as
+//! the target wants them and what is in flight can still be finished.
+
+use super::{
+    Action, Assignee, BatchRule, Desired, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, SectorSeen, Subject,
+    space::{self, Reservations},
+};
+use crate::{
+    sector::{self, Next, Record, Stage, State, WakeUp},
+    units::{Epoch, RepoName, SectorNumber, UnixMillis},
+};
+use std::collections::BTreeMap;
+
+pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    if observed.miner != MinerSeen::Known {
+        return;
+    }
+    let mut desk = Desk { desired, observed, free: free_workers(desired, observed), promised: promises(observed) };
+    let mut precommits = Vec::new();
+    let mut commits = Vec::new();
+    let mut work = Vec::new();
+    for (number, seen) in &observed.sectors {
+        if seen.busy.is_some() {
+            continue;
+        }
+        match sector::next(&seen.record, seen.facts.as_ref(), observed.chain, &desired.policy, observed.now) {
+            Next::Rest => {}
+            Next::Wait(wait) => plan.hold(Subject::Sector(*number), wait.reason, wait.until),
+            Next::Record(event) => plan.actions.push(Action::Record { number: *number, event }),
+            Next::SubmitPreCommit => precommits.push(seen),
+            Next::SubmitCommit => commits.push(seen),
+            Next::DrawTicket => work.push((Stage::PreCommit1, seen)),
+            Next::Work(stage) => work.push((stage, seen)),
+        }
+    }
+    batch(&precommits, &desired.precommit, observed.now, plan, Action::SubmitPreCommit);
+    batch(&commits, &desired.commit, observed.now, plan, Action::SubmitCommit);
+    // later stages first: they free what earlier ones need; then the oldest ticket
+    work.sort_by_key(|(stage, seen)| {
+        let ticket = seen.record.ticket.as_ref().map_or(Epoch::new(i64::MAX), |t| t.epoch);
+        (std::cmp::Reverse(*stage), ticket, seen.record.number)
+    });
+    for (stage, seen) in work {
+        desk.assign(stage, seen, plan);
+    }
+    desk.create(plan);
+    push(desired, observed, plan);
+}
+
+/// What is still to be given out in this plan.
+struct Desk<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    /// Idle workers with the number of stages each can do.
+    free: BTreeMap<Assignee, usize>,
+    promised: Reservations,
+}
+
+fn free_workers(desired: &Desired, observed: &Observed) -> BTreeMap<Assignee, usize> {
+    let idle = observed.workers.iter().filter(|(_, idle)| **idle);
+    idle.filter_map(|(who, _)| desired.slots.get(&who.slot).map(|wish| (who.clone(), wish.stages.len()))).collect()
+}
+
+/// What each sector in flight may still write where it is sealed.
+fn promises(observed: &Observed) -> Reservations {
+    let mut promised = Reservations::default();
+    for (number, seen) in &observed.sectors {
+        let size = seen.record.proof.sector_size();
+        if let Some(bytes) = space::still_to_write(size, seen.record.state) {
+            promised.add(*number, seen.record.repo.clone(), bytes);
+        }
+    }
+    promised
+}
+
+impl Desk<'_> {
+    fn assign(&mut self, stage: Stage, seen: &SectorSeen, plan: &mut Plan) {
+        let number = seen.record.number;
+        if stage == Stage::Commit && self.observed.params != ParamsSeen::Ready {
+            return plan.hold(Subject::Sector(number), "the proof parameters", WakeUp::NextHead);
+        }
+        let repo = match self.place(stage, &seen.record) {
+            Ok(repo) => repo,
+            Err(why) => return plan.hold(Subject::Sector(number), why, WakeUp::NextHead),
+        };
+        let can = |who: &Assignee| self.desired.slots.get(&who.slot).is_some_and(|wish| wish.stages.contains(&stage));
+        // the most specialised worker first: one that can do everything is kept for what only it can do
+        let chosen =
+            self.free.iter().filter(|(who, _)| can(who)).min_by_key(|(who, stages)| (**stages, (*who).clone()));
+        let Some(worker) = chosen.map(|(who, _)| who.clone()) else {
+            return plan.hold(Subject::Sector(number), self.no_worker(stage), WakeUp::NextHead);
+        };
+        self.free.remove(&worker);
+        plan.actions.push(match (stage, &seen.record.ticket) {
+            (Stage::PreCommit1, None) => Action::DrawTicket(number),
+            (Stage::PreCommit1 | Stage::PreCommit2 | Stage::Commit | Stage::Finalize, _) => {
+                Action::Run { number, stage, worker, repo }
+            }
+        });
+    }
+
+    fn no_worker(&self, stage: Stage) -> String {
+        let wanted = |who: &Assignee| self.desired.slots.get(&who.slot).is_some_and(|w| w.stages.contains(&stage));
+        let count = self.observed.workers.keys().filter(|who| wanted(who)).count();
+        match count {
+            0 => format!("a worker for {}: no slot of the manifest runs one", stage.as_str()),
+            1 => format!("the {} worker to be free", stage.as_str()),
+            n => format!("one of {n} {} workers to be free", stage.as_str()),
+        }
+    }
+
+    /// The repo the stage's result goes to, when it is usable and has room.
+    fn place(&self, stage: Stage, record: &Record) -> Result<RepoName, String> {
+        let room = self.room(&record.repo)?;
+        if stage != Stage::Finalize {
+            let wanted = space::stage_growth(record.proof.sector_size(), stage);
+            // what this sector needs is part of what is promised: only the disk's truth is asked
+            return match Reservations::default().fits(&record.repo, &room, wanted) {
+                Ok(()) => Ok(record.repo.clone()),
+                Err(short) => Err(format!("space: {short}")),
+            };
+        }
+        if self.desired.repos.get(&record.repo).is_some_and(|wish| wish.store) {
+            return Ok(record.repo.clone());
+        }
+        let wanted = space::finalized_size(record.proof.sector_size());
+        self.best(|wish| wish.store, wanted).map_err(|why| format!("a repo with role store: {why}"))
+    }
+
+    fn room(&self, name: &RepoName) -> Result<space::Room, String> {
+        match self.observed.repos.get(name) {
+            Some(RepoSeen::Open(room)) => Ok(*room),
+            Some(RepoSeen::Unusable { why, .. }) => Err(format!("repo {name}: {why}")),
+            Some(RepoSeen::Closed) => Err(format!("repo {name} to be opened")),
+            None => Err(format!("repo {name}, which the manifest no longer declares")),
+        }
+    }
+
+    /// The repo that fits best: most weight, then most free space, then by name.
+    fn best(&self, role: impl Fn(&super::RepoWish) -> bool, wanted: crate::units::Bytes) -> Result<RepoName, String> {
+        let mut best = None;
+        let mut why = "none is declared".to_owned();
+        for (name, wish) in self.desired.repos.iter().filter(|(_, wish)| role(wish)) {
+            let fits = self.room(name).and_then(|room| {
+                self.promised.fits(name, &room, wanted).map(|()| room).map_err(|short| short.to_string())
+            });
+            match fits {
+                Ok(room) => best = best.max(Some((wish.weight, room.free, std::cmp::Reverse(name.clone())))),
+                Err(reason) => why = reason,
+            }
+        }
+        best.map(|(_, _, std::cmp::Reverse(name))| name).ok_or(why)
+    }
+
+    /// New sectors, as long as the target wants them.
+    fn create(&mut self, plan: &mut Plan) {
+        let counted = |seen: &&SectorSeen| match seen.record.state {
+            State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => false,
+            _ => true,
+        };
+        let have = u64::try_from(self.observed.sectors.values().filter(counted).count()).unwrap_or(u64::MAX);
+        let in_flight = |seen: &&SectorSeen| !seen.record.state.is_final();
+        let flying = u64::try_from(self.observed.sectors.values().filter(in_flight).count()).unwrap_or(u64::MAX);
+        let wanted = self.desired.sectors.saturating_sub(have);
+        let allowed = self.desired.max_in_flight.saturating_sub(flying);
+        if wanted > allowed {
+            let reason =
+                format!("{} of {wanted} more sectors: {flying} are in flight, as many as allowed", wanted - allowed);
+            plan.hold(Subject::Pledge, reason, WakeUp::NextHead);
+        }
+        let mut next = self.observed.next_number;
+        for _ in 0..wanted.min(allowed).min(CREATE_AT_ONCE) {
+            let Some(number) = next else {
+                return plan.hold(Subject::Pledge, "the chain to say which sector numbers are free", WakeUp::NextHead);
+            };
+            let size = self.desired.sector_size;
+            match self.best(|wish| wish.seal, space::sealing_peak(size)) {
+                Ok(repo) => {
+                    self.promised.add(number, repo.clone(), space::sealing_peak(size));
+                    plan.actions.push(Action::CreateSector { number, repo });
+                }
+                Err(why) => {
+                    return plan.hold(Subject::Pledge, format!("space for another sector: {why}"), WakeUp::NextHead);
+                }
+            }
+            next = number.next();
+        }
+    }
+}
+
+/// Sectors created in one plan: the rest follows in the next turn, so that no turn is long.
+const CREATE_AT_ONCE: u64 = 64;
+
+fn batch(
+    ready: &[&SectorSeen],
+    rule: &BatchRule,
+    now: UnixMillis,
+    plan: &mut Plan,
+    action: impl Fn(Vec<SectorNumber>) -> Action,
+) {
+    let mut ready: Vec<_> = ready.iter().map(|seen| (seen.record.entered, seen.record.number)).collect();
+    ready.sort_unstable();
+    for group in ready.chunks(rule.max.max(1)) {
+        let oldest = group.first().map_or(now, |(entered, _)| *entered);
+        let numbers: Vec<_> = group.iter().map(|(_, number)| *number).collect();
+        if group.len() >= rule.max || now.ms_since(oldest) >= rule.wait_ms {
+            plan.actions.push(action(numbers));
+            continue;
+        }
+        let until = oldest.plus_ms(i64::try_from(rule.wait_ms).unwrap_or(i64::MAX));
+        for number in numbers {
+            let reason = format!("company in its message ({} of {})", group.len(), rule.max);
+            plan.hold(Subject::Sector(number), reason, WakeUp::Time(until));
+        }
+    }
+}
+
+/// Outbox messages to be handed to the node.
+fn push(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    for (id, message) in observed.messages.iter().filter(|(_, message)| !message.busy) {
+        let about = Subject::Message(id.clone());
+        let dear = desired.base_fee_ceiling.filter(|ceiling| observed.base_fee > *ceiling);
+        match (message.retry_at.filter(|at| *at > observed.now), dear) {
+            (Some(at), _) => plan.hold(about, "the next attempt to send it", WakeUp::Time(at)),
+            (None, Some(ceiling)) if !deadline_near(desired, observed, &message.sectors) => {
+                let reason = format!("a base fee of at most {ceiling} (it is {})", observed.base_fee);
+                plan.hold(about, reason, WakeUp::NextHead);
+            }
+            (None, _) => plan.actions.push(Action::Push(id.clone())),
+        }
+    }
+}
+
+/// Longest time from pre-commit to prove-commit on top of the challenge delay: 30 days, on every network.
+const PROVE_COMMIT_WINDOW: i64 = 86_400;
+
+fn deadline_near(desired: &Desired, observed: &Observed, sectors: &[SectorNumber]) -> bool {
+    let Some(chain) = observed.chain else { return false };
+    let deadline = |record: &Record| match (&record.ticket, record.precommit.as_ref().and_then(|p| p.landed.as_ref())) {
+        (_, Some(landed)) => Some(landed.epoch.plus(chain.challenge_delay).plus(PROVE_COMMIT_WINDOW)),
+        (Some(ticket), None) => Some(ticket.epoch.plus(desired.policy.ticket_max_age)),
+        (None, None) => None,
+    };
+    let records = sectors.iter().filter_map(|number| observed.sectors.get(number));
+    records.filter_map(|seen| deadline(&seen.record)).any(|at| at.since(chain.head) <= desired.deadline_margin)
+}
