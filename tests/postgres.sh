@@ -30,11 +30,13 @@ install() {
     [ "$(id -u)" = 0 ] || die "no PostgreSQL here: apt-get install postgresql"
     command -v apt-get >/dev/null || die "no PostgreSQL here, and no apt-get to install it with"
     echo "postgres.sh: installing postgresql" >&2
-    # the package must not start a cluster of its own
-    mkdir -p /etc/postgresql-common
-    [ -e /etc/postgresql-common/createcluster.conf ] ||
-        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y postgresql; } >&2
+    export DEBIAN_FRONTEND=noninteractive
+    {
+        apt-get update && apt-get install -y postgresql-common
+        # the server package must not start a cluster of its own
+        sed -i 's/^#* *create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+        apt-get install -y postgresql
+    } >&2
 }
 
 # PostgreSQL refuses to run as root.
