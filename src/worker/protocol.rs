@@ -113,6 +113,17 @@ impl Job {
             Self::Params { .. } => None,
         }
     }
+
+    /// The sector it is about; `None` for parameters.
+    pub const fn sector(&self) -> Option<SectorNumber> {
+        match self {
+            Self::PreCommit1 { sector, .. }
+            | Self::PreCommit2 { sector, .. }
+            | Self::Commit { sector, .. }
+            | Self::Finalize { sector, .. } => Some(sector.number),
+            Self::Params { .. } => None,
+        }
+    }
 }
 
 /// Worker to daemon.
