@@ -130,7 +130,8 @@ impl Process {
                 read = err.read(), if err.open => Some((read, Kind::Print)),
                 status = self.child.wait(), if self.status.is_none() => {
                     self.status = Some(status.unwrap_or_default());
-                    // whatever it left behind goes too, and lets go of its output
+                    // whatever it left behind goes too, and lets go of its output; the number of a group cannot be
+                    // given to others while the group has members, and without members there is nothing to hit
                     killpg(self.group, Signal::SIGKILL).unwrap_or_default();
                     self.drain = Some(Box::pin(sleep(DRAIN)));
                     None

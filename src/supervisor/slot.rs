@@ -131,7 +131,7 @@ impl Slot {
         match event {
             Event::Wanted => self.wanted(now),
             Event::Unwanted => match self.state {
-                State::Down | State::Backoff { .. } | State::Quarantined => (to(State::Down), Wish::Forget),
+                State::Down | State::Backoff { .. } | State::Quarantined => (Self::default(), Wish::Forget),
                 State::Starting | State::Idle => (to(State::Stopping), Wish::Leave),
                 State::Busy => (to(State::Draining), Wish::Rest),
                 State::Draining | State::Stopping => (self.clone(), Wish::Rest),

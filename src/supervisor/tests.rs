@@ -67,19 +67,17 @@ impl Rig {
     }
 
     async fn down(&mut self) -> String {
-        match self.notice().await {
-            Notice::Down { why, .. } => why,
-            notice => panic!("{notice:?}"),
-        }
+        let notice = self.notice().await;
+        let Notice::Down { why, .. } = notice else { panic!("{notice:?}") };
+        why
     }
 
     async fn lost(&mut self, deadline: Duration) -> (Class, String) {
         self.ready().await;
         self.run(7, params(), deadline);
-        match self.notice().await {
-            Notice::Lost { task: 7, class, error, .. } => (class, error),
-            notice => panic!("{notice:?}"),
-        }
+        let notice = self.notice().await;
+        let Notice::Lost { task: 7, class, error, .. } = notice else { panic!("{notice:?}") };
+        (class, error)
     }
 
     fn run(&mut self, task: u64, job: Job, deadline: Duration) {
@@ -220,12 +218,9 @@ async fn a_real_worker_works_reports_and_drains() {
     assert!(repo.path().join("work/s-t01000-7/pc1.json").exists());
 
     rig.run(2, precommit1(&repo.path().join("missing")), LONG);
-    match rig.notice().await {
-        Notice::Failed { task: 2, class: Class::Environment, error, .. } => {
-            assert!(error.contains("mounted"), "{error}")
-        }
-        notice => panic!("{notice:?}"),
-    }
+    let notice = rig.notice().await;
+    let Notice::Failed { task: 2, class: Class::Environment, error, .. } = notice else { panic!("{notice:?}") };
+    assert!(error.contains("mounted"), "{error}");
 
     rig.run(3, params(), LONG);
     rig.wanted.clear();
