@@ -3,14 +3,17 @@
 //! Runs in workers and in the devnet, never in the daemon.
 
 pub mod params;
+pub mod layout;
 #[cfg(feature = "proofs")]
 mod real;
 pub mod simulated;
+pub mod stages;
 
 use crate::{
     sector::Class,
-    units::{Hash32, MinerId, SealProof, SectorNumber},
+    units::{Hash32, MinerId, SealProof, SectorNumber, SectorSize},
 };
+use multihash_codetable::{Code, MultihashDigest};
 use serde::{Deserialize, Serialize};
 
 /// Which prover runs. `Simulated` is for fault and load tests on a devnet; it proves nothing.
@@ -80,5 +83,39 @@ pub fn verify_porep(prover: Prover, statement: &PoRep, bytes: &[u8]) -> Result<b
             doing: "verifying a proof",
             why: "this seald was built without the cargo feature `proofs`".to_owned(),
         }),
+    }
+}
+
+/// Commitment to the data of a sector that holds only zeros: the root of a binary tree of SHA-256 digests cut to
+/// 254 bits.
+pub fn zero_comm_d(size: SectorSize) -> Hash32 {
+    let mut node = [0u8; 32];
+    let mut bytes = 32;
+    while bytes < size.bytes().as_u64() {
+        let digest = Code::Sha2_256.digest(&node.repeat(2));
+        node.copy_from_slice(digest.digest());
+        if let Some(top) = node.last_mut() {
+            *top &= 0x3f;
+        }
+        bytes = bytes.saturating_mul(2);
+    }
+    Hash32(node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cid::Cid;
+
+    #[test]
+    fn the_commitment_to_zeros_is_the_networks() {
+        for (size, cid) in [
+            (SectorSize::KiB2, "baga6ea4seaqpy7usqklokfx2vxuynmupslkeutzexe2uqurdg5vhtebhxqmpqmy"),
+            (SectorSize::GiB32, "baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq"),
+            (SectorSize::GiB64, "baga6ea4seaqomqafu276g53zko4k23xzh4h4uecjwicbmvhsuqi7o4bhthhm4aq"),
+        ] {
+            let cid: Cid = cid.parse().unwrap();
+            assert_eq!(zero_comm_d(size).0.as_slice(), cid.hash().digest(), "{size}");
+        }
     }
 }

@@ -1,12 +1,23 @@
 //! Calls into filecoin-proofs-api.
+//!
+//! Errors get their class here, from the I/O error they were caused by when there is one. Files are read and
+//! written by the library alone.
 
-use super::{PoRep, ProofError};
-use crate::{sector::Class, units::SealProof};
-use filecoin_proofs_api::{RegisteredSealProof, seal};
+use super::{
+    PoRep, ProofError,
+    stages::{Replica, class_of_io, class_of_text},
+    zero_comm_d,
+};
+use crate::{
+    sector::{Class, Sealed},
+    units::{Hash32, SealProof, SectorSize},
+};
+use filecoin_proofs_api::{PaddedBytesAmount, PieceInfo, RegisteredSealProof, seal};
+use serde::{Serialize, de::DeserializeOwned};
+use std::io;
 
 /// The library's name of a proof type.
 pub fn registered(proof: SealProof) -> RegisteredSealProof {
-    use crate::units::SectorSize;
     match proof.sector_size() {
         SectorSize::KiB2 => RegisteredSealProof::StackedDrg2KiBV1_1,
         SectorSize::MiB8 => RegisteredSealProof::StackedDrg8MiBV1_1,
@@ -28,9 +39,91 @@ pub fn verify_porep(statement: &PoRep, bytes: &[u8]) -> Result<bool, ProofError>
         statement.seed.0,
         bytes,
     )
-    .map_err(|error| ProofError {
-        class: Class::Environment,
-        doing: "verifying a proof",
-        why: format!("{error:#}"),
+    .map_err(|error| failed("verifying a proof", Class::Environment, &error))
+}
+
+/// Phase 1. Zeros in, so the sealed file is only extended: the caller empties it.
+pub fn precommit1(replica: &Replica<'_>) -> Result<Vec<u8>, ProofError> {
+    let doing = "computing layers";
+    let output = seal::seal_pre_commit_phase1(
+        registered(replica.proof),
+        replica.cache,
+        "/dev/zero",
+        replica.sealed,
+        replica.miner.to_prover_id(),
+        replica.number.as_u64().into(),
+        replica.ticket.0,
+        &zeros(replica.proof),
+    )
+    .map_err(|error| failed(doing, Class::Worker, &error))?;
+    to_json(doing, &output)
+}
+
+/// Phase 2. The library checks layers and tree-d against phase 1 first, hence class `Data`.
+pub fn precommit2(replica: &Replica<'_>, phase1: &[u8]) -> Result<Sealed, ProofError> {
+    let doing = "building trees";
+    let phase1 = from_json(doing, phase1)?;
+    let output = seal::seal_pre_commit_phase2(phase1, replica.cache, replica.sealed)
+        .map_err(|error| failed(doing, Class::Data, &error))?;
+    Ok(Sealed { comm_r: Hash32(output.comm_r), comm_d: Hash32(output.comm_d) })
+}
+
+/// Commit phase 1. The library verifies each vanilla proof it makes.
+pub fn vanilla(replica: &Replica<'_>, sealed: &Sealed, seed: Hash32) -> Result<Vec<u8>, ProofError> {
+    let doing = "computing vanilla proofs";
+    let output = seal::seal_commit_phase1(
+        replica.cache,
+        replica.sealed,
+        replica.miner.to_prover_id(),
+        replica.number.as_u64().into(),
+        replica.ticket.0,
+        seed.0,
+        seal::SealPreCommitPhase2Output {
+            registered_proof: registered(replica.proof),
+            comm_r: sealed.comm_r.0,
+            comm_d: sealed.comm_d.0,
+        },
+        &zeros(replica.proof),
+    )
+    .map_err(|error| failed(doing, Class::Data, &error))?;
+    to_json(doing, &output)
+}
+
+/// Commit phase 2.
+pub fn snark(statement: &PoRep, vanilla: &[u8]) -> Result<Vec<u8>, ProofError> {
+    let doing = "computing the SNARK";
+    let vanilla = from_json(doing, vanilla)?;
+    seal::seal_commit_phase2(vanilla, statement.miner.to_prover_id(), statement.number.as_u64().into())
+        .map(|output| output.proof)
+        .map_err(|error| failed(doing, Class::Worker, &error))
+}
+
+/// The pieces of a sector of zeros: one, as large as the sector.
+fn zeros(proof: SealProof) -> [PieceInfo; 1] {
+    let size = proof.sector_size();
+    [PieceInfo { commitment: zero_comm_d(size).0, size: PaddedBytesAmount(size.bytes().as_u64()).into() }]
+}
+
+/// `class` is that of an error which no I/O error caused.
+fn failed(doing: &'static str, class: Class, error: &anyhow::Error) -> ProofError {
+    let why = format!("{error:#}");
+    let class = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>())
+        .map(class_of_io)
+        .or_else(|| class_of_text(&why))
+        .unwrap_or(class);
+    ProofError { class, doing, why }
+}
+
+fn to_json(doing: &'static str, output: &impl Serialize) -> Result<Vec<u8>, ProofError> {
+    serde_json::to_vec(output).map_err(|error| ProofError { class: Class::Worker, doing, why: error.to_string() })
+}
+
+fn from_json<T: DeserializeOwned>(doing: &'static str, bytes: &[u8]) -> Result<T, ProofError> {
+    serde_json::from_slice(bytes).map_err(|error| ProofError {
+        class: Class::Data,
+        doing,
+        why: format!("the output of the phase before cannot be read: {error}"),
     })
 }

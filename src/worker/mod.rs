@@ -1,3 +1,14 @@
 //! The worker process: takes jobs over its socket, runs them, reports. Knows neither chain nor database.
+//!
+//! [`serve`] is the process; [`jobs`] are the stages and the rules about their files, which live nowhere else.
 
+mod files;
+mod finalize;
+mod folder;
+pub mod jobs;
+mod options;
 pub mod protocol;
+mod serve;
+
+pub use options::Options;
+pub use serve::{end_with_parent, serve};

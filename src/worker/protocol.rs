@@ -14,6 +14,7 @@ use std::path::PathBuf;
 pub const PROTOCOL: u32 = 1;
 
 /// Daemon to worker.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum Order {
@@ -112,6 +113,17 @@ impl Job {
             Self::Params { .. } => None,
         }
     }
+
+    /// The sector it is about; `None` for parameters.
+    pub const fn sector(&self) -> Option<SectorNumber> {
+        match self {
+            Self::PreCommit1 { sector, .. }
+            | Self::PreCommit2 { sector, .. }
+            | Self::Commit { sector, .. }
+            | Self::Finalize { sector, .. } => Some(sector.number),
+            Self::Params { .. } => None,
+        }
+    }
 }
 
 /// Worker to daemon.
@@ -145,7 +157,7 @@ pub enum Report {
         /// What it gave.
         outcome: Outcome,
     },
-    /// The job ended badly. The worker stays and takes the next.
+    /// The job ended badly. The worker stays and takes the next, unless a library panicked: then it leaves.
     Failed {
         /// Which job.
         task: u64,
@@ -176,4 +188,29 @@ pub enum Outcome {
     Finalize,
     /// Parameters are there and checked.
     Params,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts are a contract between two versions of the program.
+    #[test]
+    fn messages_are_one_line_of_json_and_read_back() {
+        let job = Job::Params { size: SectorSize::KiB2, mirror: None };
+        let order = Order::Run { task: 3, job };
+        let text = r#"{"order":"run","task":3,"job":{"job":"params","size":"2KiB","mirror":null}}"#;
+        assert_eq!(serde_json::to_string(&order).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Order>(text).unwrap(), order);
+
+        let failed = Report::Failed { task: 3, class: Class::Resource, error: "two\nlines".to_owned() };
+        let text = r#"{"report":"failed","task":3,"class":"resource","error":"two\nlines"}"#;
+        assert_eq!(serde_json::to_string(&failed).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Report>(text).unwrap(), failed);
+
+        let done = Report::Done { task: 3, outcome: Outcome::Commit { porep: "c0".to_owned() } };
+        let text = r#"{"report":"done","task":3,"outcome":{"outcome":"commit","porep":"c0"}}"#;
+        assert_eq!(serde_json::to_string(&done).unwrap(), text);
+        assert!(serde_json::from_str::<Report>(r#"{"report":"gone"}"#).is_err());
+    }
 }

@@ -1,0 +1,277 @@
+//! One child process: started, listened to, signalled, reaped. The only place that starts processes.
+//!
+//! The child has a process group of its own, an empty environment but for what it is given, and one end of a socket
+//! pair as standard input: the control channel, both ways. What it prints is log. Dropping a [`Process`] kills its
+//! whole group. What the lines mean is not known here.
+
+use super::lines::{Line, Lines};
+use crate::sector::Class;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ffi::OsString,
+    io,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::Path,
+    pin::Pin,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::{UnixStream, unix::OwnedWriteHalf},
+    process::{Child, Command},
+    time::{Sleep, sleep},
+};
+
+/// Longest control line: a job names a few paths, a proof is a few kilobytes.
+const CONTROL_LINE: usize = 1 << 20;
+/// Longest log line that is passed on; the rest of a longer one is dropped.
+const LOG_LINE: usize = 4 << 10;
+/// How long output is read after the end, should somebody outside the group hold it open.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a child did.
+#[derive(Debug)]
+pub enum Seen {
+    /// It sent a line over the control channel.
+    Control(Line),
+    /// It closed the control channel; its end follows soon, unless it is stuck.
+    Closed,
+    /// It printed a line.
+    Log(Line),
+    /// It ended. The last thing that is seen.
+    Exited(End),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// For a human, such as `killed by signal 9`.
+    pub why: String,
+    /// What kind of thing failed.
+    pub class: Class,
+}
+
+/// A running child and the group it leads.
+pub struct Process {
+    child: Child,
+    group: Pid,
+    write: OwnedWriteHalf,
+    sources: [Source; 3],
+    queue: VecDeque<Seen>,
+    status: Option<ExitStatus>,
+    drain: Option<Pin<Box<Sleep>>>,
+    last_words: Option<String>,
+    oom_kills: Option<u64>,
+}
+
+impl Process {
+    /// Starts `program`. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
+    pub fn start(program: &Path, args: &[OsString], env: &BTreeMap<String, String>) -> io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let oom_kills = oom_kills();
+        let mut child = Command::new(program)
+            .args(args)
+            .env_clear()
+            .envs(env)
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+        let (Some(group), Some(out), Some(err)) = (group, child.stdout.take(), child.stderr.take()) else {
+            return Err(io::Error::other("the child has no process id or no output"));
+        };
+        let (read, write) = UnixStream::from_std(ours)?.into_split();
+        let sources = [
+            Source::new(Kind::Control, Box::new(read), CONTROL_LINE),
+            Source::new(Kind::Print, Box::new(out), LOG_LINE),
+            Source::new(Kind::Print, Box::new(err), LOG_LINE),
+        ];
+        let queue = VecDeque::new();
+        Ok(Self { child, group, write, sources, queue, status: None, drain: None, last_words: None, oom_kills })
+    }
+
+    /// Its process id, as long as it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The next thing it does. Everything it wrote is seen before its end is. Cancel safe; not to be called again after
+    /// [`Seen::Exited`].
+    pub async fn next(&mut self) -> Seen {
+        loop {
+            if let Some(seen) = self.queue.pop_front() {
+                return seen;
+            }
+            let open = self.sources.iter().any(|source| source.open);
+            if let Some(status) = self.status
+                && !open
+            {
+                return Seen::Exited(self.end(status));
+            }
+            let [control, out, err] = &mut self.sources;
+            // each arm is cancel safe: a read either took bytes or did not, waiting and sleeping change nothing
+            let chunk = tokio::select! {
+                biased;
+                read = control.read(), if control.open => Some((read, Kind::Control)),
+                read = out.read(), if out.open => Some((read, Kind::Print)),
+                read = err.read(), if err.open => Some((read, Kind::Print)),
+                status = self.child.wait(), if self.status.is_none() => {
+                    self.status = Some(status.unwrap_or_default());
+                    // whatever it left behind goes too, and lets go of its output; the number of a group cannot be
+                    // given to others while the group has members, and without members there is nothing to hit
+                    killpg(self.group, Signal::SIGKILL).unwrap_or_default();
+                    self.drain = Some(Box::pin(sleep(DRAIN)));
+                    None
+                }
+                () = wait_for(&mut self.drain) => {
+                    self.sources.iter_mut().for_each(|source| source.open = false);
+                    None
+                }
+            };
+            if let Some((lines, kind)) = chunk {
+                self.take(lines, kind);
+            }
+        }
+    }
+
+    /// Sends one line.
+    ///
+    /// # Errors
+    /// When the child has closed its end.
+    pub async fn say(&mut self, line: &str) -> io::Result<()> {
+        self.write.write_all(format!("{line}\n").as_bytes()).await
+    }
+
+    /// Signals the whole group.
+    pub fn signal(&self, signal: Signal) {
+        if self.status.is_none() {
+            // fails only when nobody is left, which is what is wanted
+            killpg(self.group, signal).unwrap_or_default();
+        }
+    }
+
+    fn take(&mut self, lines: Option<Vec<Line>>, kind: Kind) {
+        match (lines, kind) {
+            (Some(lines), Kind::Control) => self.queue.extend(lines.into_iter().map(Seen::Control)),
+            (Some(lines), Kind::Print) => {
+                let words = lines.iter().rev().find(|line| !line.text.trim().is_empty());
+                if let Some(words) = words {
+                    self.last_words = Some(words.text.clone());
+                }
+                self.queue.extend(lines.into_iter().map(Seen::Log));
+            }
+            (None, Kind::Control) if self.status.is_none() => self.queue.push_back(Seen::Closed),
+            (None, Kind::Control | Kind::Print) => {}
+        }
+    }
+
+    fn end(&self, status: ExitStatus) -> End {
+        let grew = match (self.oom_kills, oom_kills()) {
+            (Some(before), Some(now)) => now > before,
+            (None, _) | (_, None) => false,
+        };
+        describe(status, grew, self.last_words.as_deref())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+/// The exit in words. `oom`: the kernel killed for memory while it ran.
+fn describe(status: ExitStatus, oom: bool, last_words: Option<&str>) -> End {
+    let (why, class) = match (status.code(), status.signal()) {
+        (Some(0), _) => ("ended by itself".to_owned(), Class::Worker),
+        (Some(code), _) => {
+            let words = last_words.map_or(String::new(), |words| format!(": {words}"));
+            (format!("ended with exit code {code}{words}"), Class::Worker)
+        }
+        (None, Some(nix::libc::SIGKILL)) if oom => {
+            ("killed by signal 9 while the kernel was out of memory".to_owned(), Class::Resource)
+        }
+        (None, Some(nix::libc::SIGBUS)) => (
+            "killed by signal 7: a mapped file could not be written, most likely the disk is full".to_owned(),
+            Class::Resource,
+        ),
+        (None, signal) => (format!("killed by signal {}", signal.unwrap_or_default()), Class::Worker),
+    };
+    End { why, class }
+}
+
+/// How often the kernel killed a process for memory since it started.
+fn oom_kills() -> Option<u64> {
+    let counters = std::fs::read_to_string("/proc/vmstat").ok()?;
+    counters.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+/// Waits for a timer that may not be set.
+pub async fn wait_for(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Control,
+    Print,
+}
+
+struct Source {
+    kind: Kind,
+    stream: Box<dyn AsyncRead + Send + Sync + Unpin>,
+    lines: Lines,
+    open: bool,
+}
+
+impl Source {
+    fn new(kind: Kind, stream: Box<dyn AsyncRead + Send + Sync + Unpin>, longest: usize) -> Self {
+        Self { kind, stream, lines: Lines::new(longest), open: true }
+    }
+
+    /// The lines that came in; `None` at the end. A cut-off last line counts for logs only.
+    async fn read(&mut self) -> Option<Vec<Line>> {
+        let mut chunk = [0; 8192];
+        let read = self.stream.read(&mut chunk).await.unwrap_or(0);
+        if read > 0 {
+            return Some(self.lines.push(chunk.get(..read).unwrap_or_default()));
+        }
+        self.open = false;
+        match (self.kind, self.lines.finish()) {
+            (Kind::Print, Some(line)) => Some(vec![line]),
+            (Kind::Print | Kind::Control, _) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exits_are_told_in_words() {
+        let words = |raw, oom| describe(ExitStatus::from_raw(raw), oom, Some("cannot open libcuda.so"));
+        assert_eq!(words(127 << 8, false).why, "ended with exit code 127: cannot open libcuda.so");
+        assert_eq!(words(0, false).why, "ended by itself");
+        assert_eq!(words(9, false), End { why: "killed by signal 9".to_owned(), class: Class::Worker });
+        assert_eq!(words(9, true).class, Class::Resource);
+        assert_eq!(words(7, false).class, Class::Resource);
+        assert_eq!(words(11, true).class, Class::Worker);
+    }
+}

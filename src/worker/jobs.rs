@@ -1,0 +1,396 @@
+//! The sealing stages, and every rule about their files: what may be reused, what is restored, what goes.
+//!
+//! Each stage can be killed at any moment and run again: an output is removed before the files it speaks of are
+//! touched, and written after they are synced. Which prover does the heavy part changes nothing here.
+
+use super::{
+    files::{self, Doing},
+    finalize::finalize,
+    folder::{Folder, Kept, Key, Standing},
+    protocol::{Job, Outcome, SectorFiles, SectorRef},
+};
+use crate::{
+    clock,
+    proofs::{
+        self, PoRep, ProofError, Prover, layout,
+        stages::{self, Replica},
+        zero_comm_d,
+    },
+    sector::{Class, Sealed},
+    units::{Hash32, SectorSize, from_hex, to_hex},
+};
+use std::{
+    fs::File,
+    path::Path,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct JobError {
+    /// What kind of thing failed.
+    pub class: Class,
+    /// The error with its causes.
+    pub error: String,
+}
+
+impl JobError {
+    /// An error of this class.
+    pub fn new(class: Class, error: impl Into<String>) -> Self {
+        Self { class, error: error.into() }
+    }
+}
+
+impl From<ProofError> for JobError {
+    fn from(error: ProofError) -> Self {
+        Self { class: error.class, error: error.to_string() }
+    }
+}
+
+/// Takes the name of the present step and how far the job is, in thousandths.
+pub type Say<'a> = &'a (dyn Fn(&str, u16) + Sync);
+
+/// How often progress is read off the files while the library works.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Runs jobs, one after the other.
+#[derive(Debug)]
+pub struct Jobs {
+    prover: Prover,
+    /// Milliseconds that the last SNARK took; 0 before the first. Its progress can only be told from this.
+    last_snark_ms: AtomicU64,
+}
+
+impl Jobs {
+    /// Jobs done with this prover.
+    pub const fn new(prover: Prover) -> Self {
+        Self { prover, last_snark_ms: AtomicU64::new(0) }
+    }
+
+    /// Runs one job to its end. Blocks; may panic where the library does.
+    ///
+    /// # Errors
+    /// [`JobError`]; the files are then such that the same job can be run again.
+    pub fn run(&self, job: &Job, say: Say<'_>) -> Result<Outcome, JobError> {
+        match job {
+            Job::PreCommit1 { sector, files, fresh } => self.precommit1(sector, files, *fresh, say),
+            Job::PreCommit2 { sector, files } => self.precommit2(sector, files, say),
+            Job::Commit { sector, files, sealed, seed } => self.commit(sector, files, sealed, *seed, say),
+            Job::Finalize { sector, files, to } => finalize(sector, files, to, say),
+            Job::Params { size, mirror } => self.params(*size, mirror.as_deref(), say),
+        }
+    }
+
+    fn precommit1(
+        &self,
+        sector: &SectorRef,
+        files: &SectorFiles,
+        fresh: bool,
+        say: Say<'_>,
+    ) -> Result<Outcome, JobError> {
+        let size = sector.proof.sector_size();
+        make_directories(files)?;
+        let folder = Folder::open(&files.work)?;
+        folder.refuse_finalized()?;
+        match folder.standing(sector)? {
+            Standing::Same if !fresh => {}
+            Standing::Same | Standing::Stale => wipe(&folder, sector, files)?,
+            Standing::Unclaimed => {
+                refuse_strangers(files)?;
+                wipe(&folder, sector, files)?;
+            }
+        }
+        let key = Key::of_replica(sector);
+        if folder.kept(Kept::PreCommit1, &key)?.is_some() && layers_are_whole(&files.cache, size) {
+            return Ok(Outcome::PreCommit1);
+        }
+        folder.forget(&[Kept::PreCommit1, Kept::PreCommit2, Kept::Vanilla, Kept::Proof])?;
+        let mut ledger = Ledger::resume(&folder, &files.cache, size)?;
+        // the library extends the file and takes what is in it as data
+        File::create(&files.sealed).doing("cannot empty", &files.sealed)?;
+        let mut trouble = Ok(());
+        let poll = || {
+            if trouble.is_ok() {
+                trouble = ledger.advance(say);
+            }
+        };
+        let replica = replica(sector, files);
+        let output = watched(poll, || stages::precommit1(self.prover, &replica))?;
+        trouble?;
+        say("syncing", 990);
+        sync(files)?;
+        folder.keep(Kept::PreCommit1, &key, &output)?;
+        Ok(Outcome::PreCommit1)
+    }
+
+    fn precommit2(&self, sector: &SectorRef, files: &SectorFiles, say: Say<'_>) -> Result<Outcome, JobError> {
+        let size = sector.proof.sector_size();
+        let folder = open_claimed(sector, files)?;
+        let key = Key::of_replica(sector);
+        if let Some(sealed) = kept_commitments(&folder, &key)?
+            && replica_is_whole(files, size)
+        {
+            return Ok(Outcome::PreCommit2 { sealed });
+        }
+        let phase1 = folder.kept(Kept::PreCommit1, &key)?.filter(|_| layers_are_whole(&files.cache, size));
+        let phase1 = phase1.ok_or_else(|| {
+            JobError::new(Class::Data, format!("the layers in {} are not whole", files.cache.display()))
+        })?;
+        folder.forget(&[Kept::PreCommit2, Kept::Vanilla, Kept::Proof])?;
+        say("restoring the sealed file", 0);
+        restore(files, size)?;
+        let replica = replica(sector, files);
+        let poll = || tell_trees(&files.cache, size, say);
+        let sealed = watched(poll, || stages::precommit2(self.prover, &replica, &phase1))?;
+        if sealed.comm_d != zero_comm_d(size) {
+            return Err(JobError::new(Class::Data, format!("CommD is {}, not that of zeros", sealed.comm_d)));
+        }
+        // a corrupt layer shows here, before a deposit depends on it; CommR as the seed draws other challenges each time
+        say("self-check", 960);
+        stages::vanilla(self.prover, &replica, &sealed, sealed.comm_r)?;
+        say("syncing", 980);
+        sync(files)?;
+        let text = serde_json::to_vec(&sealed).map_err(|error| JobError::new(Class::Worker, error.to_string()))?;
+        folder.keep(Kept::PreCommit2, &key, &text)?;
+        Ok(Outcome::PreCommit2 { sealed })
+    }
+
+    fn commit(
+        &self,
+        sector: &SectorRef,
+        files: &SectorFiles,
+        sealed: &Sealed,
+        seed: Hash32,
+        say: Say<'_>,
+    ) -> Result<Outcome, JobError> {
+        let folder = open_claimed(sector, files)?;
+        if kept_commitments(&folder, &Key::of_replica(sector))?.as_ref() != Some(sealed) {
+            return Err(JobError::new(Class::Data, format!("{} holds another replica", files.sealed.display())));
+        }
+        let statement = statement(sector, sealed, seed);
+        let key = Key::of_proof(sector, sealed, seed);
+        if let Some(proof) = folder.kept(Kept::Proof, &key)?.and_then(|text| proof_bytes(&text))
+            && proofs::verify_porep(self.prover, &statement, &proof)?
+        {
+            return Ok(Outcome::Commit { porep: to_hex(&proof) });
+        }
+        let vanilla = match folder.kept(Kept::Vanilla, &key)? {
+            Some(vanilla) => vanilla,
+            None => {
+                say("vanilla proof", 10);
+                let vanilla = stages::vanilla(self.prover, &replica(sector, files), sealed, seed)?;
+                folder.keep(Kept::Vanilla, &key, &vanilla)?;
+                vanilla
+            }
+        };
+        let proof = self.snark(&statement, &vanilla, say)?;
+        say("verifying", 970);
+        if !proofs::verify_porep(self.prover, &statement, &proof)? {
+            folder.forget(&[Kept::Vanilla])?;
+            return Err(JobError::new(Class::Data, "the proof that was made does not verify"));
+        }
+        let porep = to_hex(&proof);
+        folder.keep(Kept::Proof, &key, porep.as_bytes())?;
+        Ok(Outcome::Commit { porep })
+    }
+
+    /// The library tells nothing while it works, so progress is the share of the time that the last one took; without
+    /// a last one it stays where it is.
+    fn snark(&self, statement: &PoRep, vanilla: &[u8], say: Say<'_>) -> Result<Vec<u8>, JobError> {
+        let begun = clock::monotonic();
+        let last = self.last_snark_ms.load(Ordering::Relaxed);
+        let spent = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let poll = || say("SNARK", share(spent(), last, 100, 950));
+        say("SNARK", 100);
+        let proof = watched(poll, || stages::snark(self.prover, statement, vanilla))?;
+        self.last_snark_ms.store(spent(), Ordering::Relaxed);
+        Ok(proof)
+    }
+
+    fn params(&self, size: SectorSize, mirror: Option<&str>, say: Say<'_>) -> Result<Outcome, JobError> {
+        match self.prover {
+            Prover::Simulated => Ok(Outcome::Params),
+            Prover::Real => run_params(size, mirror, say),
+        }
+    }
+}
+
+/// Makes the Groth parameters available.
+fn run_params(size: SectorSize, mirror: Option<&str>, _say: Say<'_>) -> Result<Outcome, JobError> {
+    let from = mirror.unwrap_or("no mirror");
+    Err(JobError::new(Class::Environment, format!("this build cannot provide parameters for {size} (from {from})")))
+}
+
+/// What the proof of this sector says.
+fn statement(sector: &SectorRef, sealed: &Sealed, seed: Hash32) -> PoRep {
+    let SectorRef { miner, number, proof, ticket } = *sector;
+    PoRep { miner, number, proof, comm_r: sealed.comm_r, comm_d: sealed.comm_d, ticket, seed }
+}
+
+fn replica<'a>(sector: &SectorRef, files: &'a SectorFiles) -> Replica<'a> {
+    let SectorRef { miner, number, proof, ticket } = *sector;
+    Replica { miner, number, proof, ticket, cache: &files.cache, sealed: &files.sealed }
+}
+
+/// Runs `work` while another thread calls `poll` now and then.
+fn watched<T>(mut poll: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        let (working, ended) = mpsc::sync_channel::<()>(0);
+        scope.spawn(move || {
+            while ended.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+                poll();
+            }
+        });
+        let result = work();
+        drop(working);
+        result
+    })
+}
+
+/// `from` to `to`, as far as `done` is of `whole`; `from` when `whole` is not known.
+fn share(done: u64, whole: u64, from: u16, to: u16) -> u16 {
+    let span = u64::from(to.saturating_sub(from));
+    let part = done.min(whole).saturating_mul(span).checked_div(whole).unwrap_or(0);
+    from.saturating_add(u16::try_from(part).unwrap_or(0))
+}
+
+/// Directories below a repo are made; the repo itself must be there.
+pub(super) fn make_directories(files: &SectorFiles) -> Result<(), JobError> {
+    let SectorFiles { sealed, cache, work } = files;
+    for directory in [sealed.parent(), cache.parent(), Some(cache.as_path()), work.parent(), Some(work.as_path())] {
+        directory.map_or(Ok(()), files::make_directory)?;
+    }
+    Ok(())
+}
+
+/// The work folder of a sector that is being sealed with this ticket.
+fn open_claimed(sector: &SectorRef, files: &SectorFiles) -> Result<Folder, JobError> {
+    let folder = Folder::open(&files.work)?;
+    folder.refuse_finalized()?;
+    if folder.standing(sector)? == Standing::Same {
+        return Ok(folder);
+    }
+    Err(JobError::new(Class::Data, format!("{} holds no files of this sector and ticket", files.work.display())))
+}
+
+/// Files that nobody claims may be the remains of an attempt, but a sealed sector without a claim came from elsewhere.
+fn refuse_strangers(files: &SectorFiles) -> Result<(), JobError> {
+    let aux = files.cache.join(layout::P_AUX);
+    if files::length(&aux).is_none() {
+        return Ok(());
+    }
+    let what = format!("{} is of a sector that was not sealed here: move it away", aux.display());
+    Err(JobError::new(Class::Environment, what))
+}
+
+/// Empties cache, sealed file and work folder of a sector. If it is cut short, the claim still says so.
+fn wipe(folder: &Folder, sector: &SectorRef, files: &SectorFiles) -> Result<(), JobError> {
+    folder.claim(sector, true)?;
+    files::remove_all(&files.cache)?;
+    files::remove(&files.sealed)?;
+    files::make_directory(&files.cache)?;
+    files::sync_parent(&files.sealed)?;
+    folder.forget(&[Kept::PreCommit1, Kept::PreCommit2, Kept::Vanilla, Kept::Proof])?;
+    folder.record_layers(&[])?;
+    folder.claim(sector, false)
+}
+
+fn kept_commitments(folder: &Folder, key: &Key) -> Result<Option<Sealed>, JobError> {
+    Ok(folder.kept(Kept::PreCommit2, key)?.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
+fn proof_bytes(text: &[u8]) -> Option<Vec<u8>> {
+    from_hex(std::str::from_utf8(text).ok()?)
+}
+
+fn layers_are_whole(cache: &Path, size: SectorSize) -> bool {
+    let layers = (1..=size.layers()).map(|number| (layout::layer(number), layout::layer_bytes(size)));
+    layers
+        .chain([(layout::TREE_D.to_owned(), layout::tree_d_bytes(size))])
+        .all(|(name, bytes)| files::length(&cache.join(name)) == Some(bytes))
+}
+
+fn replica_is_whole(files: &SectorFiles, size: SectorSize) -> bool {
+    let trees = layout::tree_c(size).into_iter().chain(layout::tree_r_last(size));
+    files::length(&files.sealed) == Some(size.bytes().as_u64())
+        && layers_are_whole(&files.cache, size)
+        && trees.chain([layout::P_AUX.to_owned()]).all(|name| files::length(&files.cache.join(name)).is_some())
+}
+
+/// PreCommit2 encodes the sealed file in place: before a repetition the file must be zeros again.
+fn restore(files: &SectorFiles, size: SectorSize) -> Result<(), JobError> {
+    for name in files::names(&files.cache)?.iter().filter(|name| layout::is_of_precommit2(name)) {
+        files::remove(&files.cache.join(name))?;
+    }
+    files::zeros(&files.sealed, size.bytes().as_u64())
+}
+
+fn sync(files: &SectorFiles) -> Result<(), JobError> {
+    files::sync_all_in(&files.cache)?;
+    files::sync(&files.sealed)?;
+    files::sync_parent(&files.sealed)?;
+    files::sync_parent(&files.cache)
+}
+
+fn tell_trees(cache: &Path, size: SectorSize, say: Say<'_>) {
+    let filled = |names: Vec<String>| names.iter().map(|name| files::filled(&cache.join(name))).sum::<u64>();
+    let parts = u64::try_from(layout::tree_c(size).len()).unwrap_or(0);
+    if filled(layout::tree_r_last(size)) == 0 {
+        let whole = layout::tree_c_bytes(size).saturating_mul(parts);
+        say("tree-c", share(filled(layout::tree_c(size)), whole, 10, 700));
+    } else {
+        let whole = layout::tree_r_last_bytes(size).saturating_mul(parts);
+        say("tree-r-last", share(filled(layout::tree_r_last(size)), whole, 700, 950));
+    }
+}
+
+/// Follows PreCommit1 by its files and records each layer once it has reached the disk. The library renames layers
+/// into place without syncing them, so after a power cut one of the right length may hold anything.
+struct Ledger<'a> {
+    folder: &'a Folder,
+    cache: &'a Path,
+    size: SectorSize,
+    synced: Vec<u32>,
+}
+
+impl<'a> Ledger<'a> {
+    /// Removes the layers that are not known to be safe.
+    fn resume(folder: &'a Folder, cache: &'a Path, size: SectorSize) -> Result<Self, JobError> {
+        let synced = folder.synced_layers()?;
+        for number in (1..=size.layers()).filter(|number| !synced.contains(number)) {
+            files::remove(&cache.join(layout::layer(number)))?;
+        }
+        Ok(Self { folder, cache, size, synced })
+    }
+
+    fn advance(&mut self, say: Say<'_>) -> Result<(), JobError> {
+        let layers = self.size.layers();
+        for number in (1..=layers).filter(|number| !self.synced.contains(number)).collect::<Vec<_>>() {
+            let path = self.cache.join(layout::layer(number));
+            if files::length(&path) == Some(layout::layer_bytes(self.size)) {
+                files::sync(&path)?;
+                files::sync_parent(&path)?;
+                self.synced.push(number);
+                self.folder.record_layers(&self.synced)?;
+            }
+        }
+        let done = u32::try_from(self.synced.len()).unwrap_or(layers);
+        let tree_d = share(files::filled(&self.cache.join(layout::TREE_D)), layout::tree_d_bytes(self.size), 0, 50);
+        if tree_d < 50 && done == 0 {
+            say("tree-d", tree_d);
+        } else {
+            let step = format!("layer {} of {layers}", done.saturating_add(1).min(layers));
+            say(&step, share(u64::from(done), u64::from(layers), 50, 980));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
