@@ -1,5 +1,7 @@
 //! Over a real loopback socket, with epochs on demand.
 
+mod client;
+
 use super::*;
 use crate::{
     chain::{params::method, wire},
