@@ -1,0 +1,422 @@
+//! The chain: tipsets, mempool, receipts, and states of the last epochs. Pure: told the time, never reads it.
+//!
+//! Every epoch has one tipset of one block, and nothing is stored about an empty one: ids, tickets and times follow
+//! from the seed and the branch. A message executes in the tipset that includes it; as on the real network its
+//! effects are seen through the key of the next one.
+
+use super::{
+    address,
+    ledger::{BLOCK_GAS_LIMIT, Context, Message, Receipt, State, Verify, plus},
+    randomness::Randomness,
+};
+use crate::{
+    proofs::ProofError,
+    units::{AttoFil, Hash32},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Epochs whose states are kept, and so the deepest reorganisation.
+pub const KEPT_STATES: usize = 101;
+/// The finalized tipset is this far behind the head.
+pub const FINALITY_LAG: i64 = 5;
+/// Epochs searched for a tipset key: a day.
+const KEY_SEARCH: i64 = 2880;
+/// Base fee of a quiet network, attoFIL per gas. Source: the network's minimum.
+const BASE_FEE: AttoFil = AttoFil::from_atto(100);
+/// A head later than its schedule by this many epochs starts a new schedule.
+const DRIFT: i64 = 3;
+
+/// What a chain is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Genesis {
+    /// Network name.
+    pub name: String,
+    /// Decides wallets, tickets, beacons and ids.
+    pub seed: Hash32,
+    /// Milliseconds of an epoch.
+    pub epoch_ms: u64,
+    /// Epochs from pre-commit to seed.
+    pub challenge_delay: i64,
+    /// Now.
+    pub at_ms: i64,
+}
+
+/// The whole devnet, as it is kept in its file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Network name.
+    pub name: String,
+    /// Milliseconds of an epoch.
+    pub epoch_ms: u64,
+    /// Epochs from pre-commit to seed.
+    pub challenge_delay: i64,
+    /// Tickets and beacons.
+    pub randomness: Randomness,
+    /// Height of the head.
+    pub head: i64,
+    /// State after the tipset of each of the last heights, oldest first; never empty. Two are kept in the file.
+    #[serde(with = "last_states")]
+    states: VecDeque<(i64, Arc<State>)>,
+    /// Message CIDs of the tipsets that have any.
+    blocks: BTreeMap<i64, Vec<String>>,
+    /// Every message ever accepted, by CID.
+    #[serde(with = "shared_values")]
+    messages: BTreeMap<String, Arc<Message>>,
+    /// Including height and outcome, by CID.
+    #[serde(with = "shared_values")]
+    receipts: BTreeMap<String, Arc<(i64, Receipt)>>,
+    /// Messages waiting to be included, and the first height that may.
+    pending: BTreeMap<String, i64>,
+    /// CIDs by the idempotency key they were pushed with.
+    uuids: BTreeMap<String, String>,
+    /// From which height on which base fee holds, ascending.
+    base_fees: Vec<(i64, AttoFil)>,
+    /// How many wallets the node has.
+    wallets: u64,
+}
+
+/// The next tipset before it is executed: everything needed to do that elsewhere.
+#[derive(Debug, Clone)]
+pub struct Job {
+    height: i64,
+    state: Arc<State>,
+    messages: Vec<(String, Arc<Message>)>,
+    base_fee: AttoFil,
+    challenge_delay: i64,
+    randomness: Randomness,
+}
+
+/// An executed tipset.
+#[derive(Debug)]
+pub struct Block {
+    height: i64,
+    state: State,
+    included: Vec<(String, Receipt)>,
+    /// Messages that wait because a proof in them cannot be judged.
+    pub undecided: Vec<(String, ProofError)>,
+}
+
+impl Job {
+    /// Executes what can be; the rest stays in the mempool.
+    pub fn run(self, verify: Verify<'_>) -> Block {
+        let Self { height, state, messages, base_fee, challenge_delay, randomness } = self;
+        let context = Context { epoch: height, base_fee, challenge_delay, randomness: &randomness, verify };
+        let mut state = Arc::unwrap_or_clone(state);
+        let (mut included, mut undecided, mut gas) = (Vec::new(), Vec::new(), 0_u64);
+        for (cid, message) in messages {
+            let total_gas = gas.saturating_add(message.gas_limit);
+            if total_gas > BLOCK_GAS_LIMIT || !is_payable(&state, &message) {
+                continue;
+            }
+            match state.apply(&message, &context) {
+                Ok(receipt) => {
+                    gas = total_gas;
+                    included.push((cid, receipt));
+                }
+                Err(error) => undecided.push((cid, error)),
+            }
+        }
+        state.end_epoch(height, challenge_delay);
+        Block { height, state, included, undecided }
+    }
+}
+
+/// Whether the message is its sender's next and the sender has what it may cost.
+fn is_payable(state: &State, message: &Message) -> bool {
+    let sender = state.resolve(&message.from).and_then(|id| state.actor(id));
+    sender.is_some_and(|s| s.nonce == message.nonce && s.balance >= plus(message.value, message.max_fee()))
+}
+
+impl Chain {
+    /// A chain at height 0.
+    pub fn new(genesis: Genesis) -> Self {
+        let Genesis { name, seed, epoch_ms, challenge_delay, at_ms } = genesis;
+        let state = Arc::new(State::genesis(&address::wallet(&seed, 0)));
+        Self {
+            name,
+            epoch_ms,
+            challenge_delay,
+            randomness: Randomness::new(seed, at_ms),
+            head: 0,
+            states: [(-1, Arc::clone(&state)), (0, state)].into(),
+            blocks: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            uuids: BTreeMap::new(),
+            base_fees: vec![(0, BASE_FEE)],
+            wallets: 1,
+        }
+    }
+
+    /// After a restart: whatever follows is a branch of its own, since empty tipsets after the last write are lost.
+    pub fn resume(&mut self, now_ms: i64) {
+        self.randomness.fork(self.head.saturating_add(1), now_ms);
+    }
+
+    // ── reading ──
+
+    /// CID of the one block at a height.
+    pub fn block_cid(&self, height: i64) -> String {
+        let salt = self.randomness.branch(height).salt.to_be_bytes();
+        let messages = self.blocks.get(&height).map(|cids| cids.concat()).unwrap_or_default();
+        let seed = &self.randomness.seed().0;
+        let id = address::blake2b(&[b"block", seed, &salt, &height.to_be_bytes(), messages.as_bytes()]);
+        address::cbor_cid(&id.0)
+    }
+
+    /// Milliseconds since 1970 of a height, by the schedule of its branch.
+    pub fn time_ms(&self, height: i64) -> i64 {
+        let branch = self.randomness.branch(height);
+        let step = i64::try_from(self.epoch_ms).unwrap_or(i64::MAX);
+        height.saturating_sub(branch.from).saturating_mul(step).saturating_add(branch.at_ms)
+    }
+
+    /// Base fee that messages of a height pay.
+    pub fn base_fee(&self, height: i64) -> AttoFil {
+        self.base_fees.iter().rev().find(|(from, _)| *from <= height).map_or(BASE_FEE, |(_, fee)| *fee)
+    }
+
+    /// Height of the tipset with this block; `None` when it is not on this chain or more than a day back.
+    pub fn height_of(&self, cid: &str) -> Option<i64> {
+        let oldest = self.head.saturating_sub(KEY_SEARCH).max(0);
+        (oldest..=self.head).rev().find(|height| self.block_cid(*height) == cid)
+    }
+
+    /// The state seen through the key of a tipset: before its own messages. `None` when it is no longer kept.
+    pub fn state_at(&self, height: i64) -> Option<&Arc<State>> {
+        self.state_after(height.saturating_sub(1))
+    }
+
+    fn state_after(&self, height: i64) -> Option<&Arc<State>> {
+        self.states.iter().rev().find(|(at, _)| *at == height).map(|(_, state)| state)
+    }
+
+    /// The state after the head's messages: what the next message meets.
+    pub fn tip(&self) -> Arc<State> {
+        let (_, state) = self.states.back().expect("a chain is made with states, and reading one without fails");
+        Arc::clone(state)
+    }
+
+    /// Addresses of the node's wallets; the first is the default one.
+    pub fn wallets(&self) -> impl Iterator<Item = String> {
+        (0..self.wallets).map(|number| address::wallet(self.randomness.seed(), number))
+    }
+
+    /// A message ever accepted.
+    pub fn message(&self, cid: &str) -> Option<&Arc<Message>> {
+        self.messages.get(cid)
+    }
+
+    /// The message pushed with an idempotency key.
+    pub fn pushed_as(&self, uuid: &str) -> Option<&String> {
+        self.uuids.get(uuid)
+    }
+
+    /// Messages waiting, with their CIDs, in no particular order.
+    pub fn pending(&self) -> impl Iterator<Item = (&String, &Arc<Message>)> {
+        self.pending.keys().filter_map(|cid| self.messages.get_key_value(cid))
+    }
+
+    /// The nonce that the sender's next message gets.
+    pub fn next_nonce(&self, from: &str) -> u64 {
+        let tip = self.tip();
+        let on_chain = tip.resolve(from).and_then(|id| tip.actor(id)).map_or(0, |actor| actor.nonce);
+        let waiting = self.pending().filter(|(_, m)| m.from == from).map(|(_, m)| m.nonce.saturating_add(1)).max();
+        waiting.unwrap_or(0).max(on_chain)
+    }
+
+    /// Including height and receipt of a message, once the tipset that shows it is there.
+    pub fn receipt(&self, cid: &str) -> Option<&(i64, Receipt)> {
+        self.receipts.get(cid).map(Arc::as_ref).filter(|(height, _)| *height < self.head)
+    }
+
+    /// The executed message that took the nonce of this one.
+    pub fn executed_instead(&self, message: &Message) -> Option<(&String, &Arc<Message>)> {
+        let same_nonce = |m: &Message| m.from == message.from && m.nonce == message.nonce;
+        self.messages.iter().find(|(cid, m)| same_nonce(m) && self.receipt(cid).is_some())
+    }
+
+    /// What a message would give if it came after what its sender already has in the mempool.
+    ///
+    /// # Errors
+    /// When a proof in it cannot be judged.
+    pub fn simulate(&self, message: &Message, verify: Verify<'_>) -> Result<Receipt, ProofError> {
+        let height = self.head.saturating_add(1);
+        let (randomness, challenge_delay) = (&self.randomness, self.challenge_delay);
+        let context = Context { epoch: height, base_fee: AttoFil::ZERO, challenge_delay, randomness, verify };
+        let mut state = Arc::unwrap_or_clone(self.tip());
+        let mut before: Vec<&Arc<Message>> =
+            self.pending().map(|(_, m)| m).filter(|m| m.from == message.from).collect();
+        before.sort_by_key(|m| m.nonce);
+        // their proofs were judged when they were pushed
+        let trusting = Context { verify: &|_, _| Ok(true), ..context };
+        for earlier in before {
+            state.apply(earlier, &trusting)?;
+        }
+        let nonce = state.resolve(&message.from).and_then(|id| state.actor(id)).map_or(0, |actor| actor.nonce);
+        state.apply(&Message { nonce, gas_limit: BLOCK_GAS_LIMIT, ..message.clone() }, &context)
+    }
+
+    // ── growing ──
+
+    /// The next tipset, to be executed and then appended. Only one may be on its way.
+    pub fn prepare(&mut self, now_ms: i64) -> Job {
+        let height = self.head.saturating_add(1);
+        let late = now_ms.saturating_sub(self.time_ms(height));
+        if late > DRIFT.saturating_mul(i64::try_from(self.epoch_ms).unwrap_or(i64::MAX)) {
+            self.randomness.fork(height, now_ms);
+        }
+        let base_fee = self.base_fee(height);
+        let may_go = |cid: &String, m: &Message| {
+            m.fee_cap >= base_fee && self.pending.get(cid).is_some_and(|not_before| *not_before <= height)
+        };
+        let mut messages: Vec<(String, Arc<Message>)> =
+            self.pending().filter(|(cid, m)| may_go(cid, m)).map(|(cid, m)| (cid.clone(), Arc::clone(m))).collect();
+        messages.sort_by(|(_, a), (_, b)| (&a.from, a.nonce).cmp(&(&b.from, b.nonce)));
+        let (challenge_delay, randomness) = (self.challenge_delay, self.randomness.clone());
+        Job { height, state: self.tip(), messages, base_fee, challenge_delay, randomness }
+    }
+
+    /// Makes an executed tipset the head; whether it has messages.
+    pub fn append(&mut self, block: Block) -> bool {
+        let Block { height, state, included, undecided: _ } = block;
+        let has_messages = !included.is_empty();
+        // an epoch that changed nothing shares its state with the one before
+        let tip = self.tip();
+        let state = if *tip == state { tip } else { Arc::new(state) };
+        if has_messages {
+            self.blocks.insert(height, included.iter().map(|(cid, _)| cid.clone()).collect());
+        }
+        for (cid, receipt) in included {
+            self.pending.remove(&cid);
+            self.receipts.insert(cid, Arc::new((height, receipt)));
+        }
+        self.head = height;
+        self.states.push_back((height, state));
+        while self.states.len() > KEPT_STATES {
+            self.states.pop_front();
+        }
+        has_messages
+    }
+
+    /// Takes the last `epochs` tipsets off. Their messages wait again, until `delay` epochs after the old head, or for
+    /// nothing when it is 0. The caller grows the chain again.
+    ///
+    /// # Errors
+    /// When the state there is no longer kept.
+    pub fn rollback(&mut self, epochs: i64, delay: i64) -> Result<(), String> {
+        let to = self.head.saturating_sub(epochs);
+        // the state before the new head must be there too: questions at the head see it
+        if epochs < 1 || to < 0 || self.state_after(to.saturating_sub(1)).is_none() {
+            let reach = self.states.len().saturating_sub(2);
+            return Err(format!(
+                "epochs must be 1 to {reach}: older states are not kept (a restart keeps none but the head's)"
+            ));
+        }
+        let next_ms = self.time_ms(to.saturating_add(1));
+        let first = to.saturating_add(1);
+        let not_before = if delay == 0 { first } else { self.head.saturating_add(delay) };
+        for cid in self.blocks.split_off(&first).into_values().flatten() {
+            self.receipts.remove(&cid);
+            self.pending.insert(cid, not_before);
+        }
+        self.states.retain(|(height, _)| *height <= to);
+        self.head = to;
+        self.randomness.fork(first, next_ms);
+        Ok(())
+    }
+
+    // ── what the node takes ──
+
+    /// Records a message; it is included from `not_before` on, or never when that is `None`.
+    pub fn accept(&mut self, message: Message, uuid: Option<String>, not_before: Option<i64>) -> String {
+        let cid = message.cid();
+        if let Some(height) = not_before {
+            // a fee replacement takes the place of the message with the same nonce
+            let replaced = self.pending().find(|(_, m)| m.from == message.from && m.nonce == message.nonce);
+            let replaced = replaced.map(|(cid, _)| cid.clone());
+            if let Some(replaced) = replaced {
+                self.pending.remove(&replaced);
+            }
+            self.pending.insert(cid.clone(), height);
+        }
+        if let Some(uuid) = uuid {
+            self.uuids.insert(uuid, cid.clone());
+        }
+        self.messages.insert(cid.clone(), Arc::new(message));
+        cid
+    }
+
+    /// One more wallet.
+    pub fn add_wallet(&mut self) -> String {
+        let wallet = address::wallet(self.randomness.seed(), self.wallets);
+        self.wallets = self.wallets.saturating_add(1);
+        wallet
+    }
+
+    /// The base fee from the next height on.
+    pub fn set_base_fee(&mut self, fee: AttoFil) {
+        let next = self.head.saturating_add(1);
+        self.base_fees.retain(|(from, _)| *from < next);
+        self.base_fees.push((next, fee));
+    }
+
+    /// Changes the state outside of any message, at the head; a reorganisation takes it back.
+    ///
+    /// # Errors
+    /// Those of the change; nothing is changed then.
+    pub fn interfere(&mut self, change: impl FnOnce(&mut State) -> Result<(), String>) -> Result<(), String> {
+        let mut state = Arc::unwrap_or_clone(self.tip());
+        change(&mut state)?;
+        if let Some((_, tip)) = self.states.back_mut() {
+            *tip = Arc::new(state);
+        }
+        Ok(())
+    }
+}
+
+/// Maps of shared values are plain maps in the file.
+mod shared_values {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::{collections::BTreeMap, sync::Arc};
+
+    pub fn serialize<S: Serializer, T: Serialize>(map: &BTreeMap<String, Arc<T>>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(map.iter().map(|(key, value)| (key, value.as_ref())))
+    }
+
+    pub fn deserialize<'de, D, T>(from: D) -> Result<BTreeMap<String, Arc<T>>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: Deserialize<'de>,
+    {
+        let map = BTreeMap::<String, T>::deserialize(from)?;
+        Ok(map.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
+    }
+}
+
+/// The file keeps the states of the head and of its parent.
+mod last_states {
+    use super::{Arc, State, VecDeque};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(states: &VecDeque<(i64, Arc<State>)>, to: S) -> Result<S::Ok, S::Error> {
+        let skipped = states.len().saturating_sub(2);
+        to.collect_seq(states.iter().skip(skipped).map(|(height, state)| (height, state.as_ref())))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<VecDeque<(i64, Arc<State>)>, D::Error> {
+        let states = Vec::<(i64, State)>::deserialize(from)?;
+        if states.is_empty() {
+            return Err(D::Error::custom("no state"));
+        }
+        Ok(states.into_iter().map(|(height, state)| (height, Arc::new(state))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,409 @@
+//! The miner actor: pre-commit and prove-commit with the real actor's checks and exit codes, deposits and pledge.
+//!
+//! Differences from the real actor, on purpose: a sector has power from its activation and keeps it without window
+//! PoSts (faults come from the fault API), there is no daily fee, the creation deposit never vests, and aggregated
+//! proofs, deals and every method not named here are refused.
+
+use super::{
+    deadline::{self, DeadlineInfo, Place},
+    ledger::{Context, Halt, Message, abort, decode, encode, exit, minus, plus, times},
+    randomness::{INTERACTIVE_SEAL, SEAL_RANDOMNESS},
+};
+use crate::{
+    chain::{
+        cids,
+        params::{
+            BatchReturn, FailCode, PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorPreCommitInfo, method,
+        },
+    },
+    proofs::PoRep,
+    units::{AttoFil, Hash32, MinerId, SealProof, SectorNumber, SectorSize},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Oldest ticket a pre-commit may name. Source of these constants: sealing-fsm 2.1.
+const MAX_TICKET_AGE: i64 = 3780;
+/// Epochs to prove after pre-commit, on top of the challenge delay.
+const MAX_PROVE_COMMIT: i64 = 86_400;
+/// After that, epochs until the deposit is burnt.
+const CLEAN_UP_DELAY: i64 = 960;
+const MIN_LIFETIME: i64 = 518_400;
+const MAX_EXTENSION: i64 = 3_680_640;
+/// Pledge of a 32 GiB sector, and the least of any: so that test sizes lock something to look at.
+const PLEDGE_32GIB: AttoFil = AttoFil::from_atto(200_000_000_000_000_000);
+const LEAST_PLEDGE: AttoFil = AttoFil::from_atto(1_000_000_000_000_000);
+const GIB_32: u64 = 32 << 30;
+
+/// Initial pledge of one sector.
+pub fn pledge(size: SectorSize) -> AttoFil {
+    let scaled = times(PLEDGE_32GIB, size.bytes().as_u64()).as_atto().checked_div(i128::from(GIB_32)).unwrap_or(0);
+    AttoFil::from_atto(scaled).max(LEAST_PLEDGE)
+}
+
+/// Pre-commit deposit of one sector: part of its pledge, so that proving needs more funds, as on a real network.
+pub fn deposit(size: SectorSize) -> AttoFil {
+    AttoFil::from_atto(times(pledge(size), 6).as_atto().checked_div(10).unwrap_or(0))
+}
+
+/// A pre-committed sector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreCommit {
+    /// Seal proof type.
+    pub proof: SealProof,
+    /// CommR.
+    pub comm_r: Hash32,
+    /// CommD; `None` for a capacity sector.
+    pub comm_d: Option<Hash32>,
+    /// Ticket epoch.
+    pub ticket_epoch: i64,
+    /// Expiration.
+    pub expiration: i64,
+    /// Locked deposit.
+    pub deposit: AttoFil,
+    /// Epoch it executed at.
+    pub epoch: i64,
+}
+
+/// A proven sector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sector {
+    /// Seal proof type.
+    pub proof: SealProof,
+    /// CommR.
+    pub comm_r: Hash32,
+    /// Epoch of activation.
+    pub activation: i64,
+    /// Expiration.
+    pub expiration: i64,
+    /// Locked pledge.
+    pub pledge: AttoFil,
+    /// Where it is proven.
+    pub place: Place,
+    /// Its condition.
+    pub condition: Condition,
+}
+
+/// Whether a sector counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It counts.
+    Active,
+    /// It does not count for now.
+    Faulty,
+    /// It counts no more; its pledge is free.
+    Terminated,
+}
+
+/// A miner actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Miner {
+    id: u64,
+    /// Owner account.
+    pub owner: u64,
+    /// Worker account.
+    pub worker: u64,
+    /// Sector size.
+    pub size: SectorSize,
+    /// Raw libp2p identity.
+    pub peer: Vec<u8>,
+    /// Raw multiaddrs.
+    pub multiaddrs: Vec<Vec<u8>>,
+    /// Start of its proving periods, modulo the period.
+    pub period_offset: i64,
+    /// The creation deposit.
+    pub locked: AttoFil,
+    /// Pre-commits by number.
+    pub pre_commits: BTreeMap<u64, PreCommit>,
+    /// Sectors by number, terminated ones included.
+    pub sectors: BTreeMap<u64, Sector>,
+    /// Every number ever used.
+    pub allocated: BTreeSet<u64>,
+}
+
+impl Miner {
+    /// A miner made at `epoch`, with the creation deposit locked.
+    pub fn new(id: u64, owner: u64, worker: u64, size: SectorSize, epoch: i64) -> Self {
+        // a period that starts now at the earliest opens no deadline in the past; ids spread the miners
+        let spread = i64::try_from(id.wrapping_mul(997) % 2880).unwrap_or(0);
+        Self {
+            id,
+            owner,
+            worker,
+            size,
+            peer: Vec::new(),
+            multiaddrs: Vec::new(),
+            period_offset: epoch.saturating_add(spread).rem_euclid(deadline::PERIOD),
+            locked: super::ledger::CREATION_DEPOSIT,
+            pre_commits: BTreeMap::new(),
+            sectors: BTreeMap::new(),
+            allocated: BTreeSet::new(),
+        }
+    }
+
+    /// With its libp2p identity.
+    #[must_use]
+    pub fn with_contact(self, peer: Vec<u8>, multiaddrs: Vec<Vec<u8>>) -> Self {
+        Self { peer, multiaddrs, ..self }
+    }
+
+    /// Locked as pre-commit deposits.
+    pub fn deposits(&self) -> AttoFil {
+        self.pre_commits.values().fold(AttoFil::ZERO, |sum, p| plus(sum, p.deposit))
+    }
+
+    /// Locked as initial pledge.
+    pub fn initial_pledge(&self) -> AttoFil {
+        self.live().fold(AttoFil::ZERO, |sum, (_, sector)| plus(sum, sector.pledge))
+    }
+
+    /// What of the actor's balance is free.
+    pub fn available(&self, balance: AttoFil) -> AttoFil {
+        minus(balance, plus(self.locked, plus(self.deposits(), self.initial_pledge())))
+    }
+
+    /// Sectors that are not terminated.
+    pub fn live(&self) -> impl Iterator<Item = (u64, &Sector)> {
+        self.sectors.iter().filter(|(_, s)| s.condition != Condition::Terminated).map(|(number, s)| (*number, s))
+    }
+
+    /// Sectors in this condition.
+    pub fn in_condition(&self, condition: Condition) -> impl Iterator<Item = (u64, &Sector)> {
+        self.sectors.iter().filter(move |(_, s)| s.condition == condition).map(|(number, s)| (*number, s))
+    }
+
+    /// Bytes that count.
+    pub fn power(&self) -> u128 {
+        let sectors = u128::try_from(self.in_condition(Condition::Active).count()).unwrap_or(0);
+        sectors.saturating_mul(u128::from(self.size.bytes().as_u64()))
+    }
+
+    /// The deadline open at an epoch.
+    pub fn deadline(&self, epoch: i64) -> DeadlineInfo {
+        DeadlineInfo::at(self.period_offset, epoch)
+    }
+
+    /// Runs one method; on an abort the caller throws this copy away.
+    ///
+    /// # Errors
+    /// The actor's aborts, and a proof that cannot be judged.
+    pub fn invoke(
+        &mut self,
+        sender: u64,
+        balance: AttoFil,
+        message: &Message,
+        context: &Context<'_>,
+    ) -> Result<Vec<u8>, Halt> {
+        let known = [method::PRE_COMMIT_SECTOR_BATCH2, method::PROVE_COMMIT_SECTORS3];
+        if !known.contains(&message.method) {
+            return abort(exit::UNHANDLED, format!("this devnet's miner actor has no method {}", message.method));
+        }
+        if sender != self.owner && sender != self.worker {
+            return abort(exit::FORBIDDEN, format!("caller {} is neither owner nor worker", message.from));
+        }
+        if message.method == method::PRE_COMMIT_SECTOR_BATCH2 {
+            self.pre_commit(&decode::<PreCommitSectorBatchParams2>(&message.params)?, balance, context)
+        } else {
+            self.prove_commit(&decode::<ProveCommitSectors3Params>(&message.params)?, balance, context)
+        }
+    }
+
+    /// Removes the pre-commits that nobody proved in time; gives their deposits, which are to be burnt.
+    pub fn expire_pre_commits(&mut self, epoch: i64, challenge_delay: i64) -> AttoFil {
+        let age = MAX_PROVE_COMMIT.saturating_add(challenge_delay).saturating_add(CLEAN_UP_DELAY);
+        let before = self.deposits();
+        self.pre_commits.retain(|_, p| p.epoch.saturating_add(age) > epoch);
+        minus(before, self.deposits())
+    }
+
+    /// Puts a live sector into another condition, as if proven or missed.
+    ///
+    /// # Errors
+    /// When there is no such live sector.
+    pub fn set_condition(&mut self, number: u64, condition: Condition) -> Result<(), String> {
+        let live = self.sectors.get_mut(&number).filter(|s| s.condition != Condition::Terminated);
+        match live {
+            Some(sector) => {
+                sector.condition = condition;
+                Ok(())
+            }
+            None => Err(format!("t0{} has no live sector {number}", self.id)),
+        }
+    }
+
+    fn pre_commit(
+        &mut self,
+        params: &PreCommitSectorBatchParams2,
+        balance: AttoFil,
+        context: &Context<'_>,
+    ) -> Result<Vec<u8>, Halt> {
+        if params.sectors.is_empty() {
+            return abort(exit::ILLEGAL_ARGUMENT, "batch empty");
+        }
+        let mut batch = BTreeMap::new();
+        for info in &params.sectors {
+            let pre_commit = self.check_pre_commit(info, context)?;
+            if batch.insert(info.sector_number, pre_commit).is_some() {
+                return abort(exit::ILLEGAL_ARGUMENT, format!("duplicate sector number {}", info.sector_number));
+            }
+        }
+        let needed = batch.values().fold(AttoFil::ZERO, |sum, p| plus(sum, p.deposit));
+        let available = self.available(balance);
+        if available < needed {
+            let text = format!("insufficient funds {available} for pre-commit deposit: {needed}");
+            return abort(exit::INSUFFICIENT_FUNDS, text);
+        }
+        if let Some(used) = batch.keys().find(|number| self.allocated.contains(number)) {
+            return abort(exit::ILLEGAL_ARGUMENT, format!("sector number {used} already allocated"));
+        }
+        self.allocated.extend(batch.keys());
+        self.pre_commits.append(&mut batch);
+        Ok(Vec::new())
+    }
+
+    fn check_pre_commit(&self, info: &SectorPreCommitInfo, context: &Context<'_>) -> Result<PreCommit, Halt> {
+        let refuse = |why: String| abort(exit::ILLEGAL_ARGUMENT, format!("sector {}: {why}", info.sector_number));
+        let now = context.epoch;
+        if SectorNumber::try_from(info.sector_number).is_err() {
+            return refuse("sector number out of range 0..(2^63-1)".to_owned());
+        }
+        let proof = SealProof::try_from(info.seal_proof).ok().filter(|proof| proof.sector_size() == self.size);
+        let Some(proof) = proof else {
+            return refuse(format!("seal proof type {} is not one for {} sectors", info.seal_proof, self.size));
+        };
+        let Ok(comm_r) = cids::comm_r(&info.sealed_cid) else {
+            return refuse("sealed CID had wrong prefix".to_owned());
+        };
+        let Ok(comm_d) = info.unsealed_cid.as_ref().map(cids::comm_d).transpose() else {
+            return refuse("unsealed CID had wrong prefix".to_owned());
+        };
+        if info.seal_rand_epoch >= now {
+            return refuse(format!("seal challenge epoch {} must be before now {now}", info.seal_rand_epoch));
+        }
+        if info.seal_rand_epoch < now.saturating_sub(MAX_TICKET_AGE) {
+            return refuse(format!("seal challenge epoch {} too old, now {now}", info.seal_rand_epoch));
+        }
+        let latest_activation = now.saturating_add(MAX_PROVE_COMMIT).saturating_add(context.challenge_delay);
+        let earliest = latest_activation.saturating_add(MIN_LIFETIME);
+        let latest = now.saturating_add(MAX_EXTENSION);
+        if !(earliest..=latest).contains(&info.expiration) {
+            return refuse(format!("expiration {} must be in {earliest}..={latest}", info.expiration));
+        }
+        if !info.deal_ids.is_empty() {
+            return refuse("deals are not taken at pre-commit".to_owned());
+        }
+        Ok(PreCommit {
+            proof,
+            comm_r,
+            comm_d,
+            ticket_epoch: info.seal_rand_epoch,
+            expiration: info.expiration,
+            deposit: deposit(self.size),
+            epoch: now,
+        })
+    }
+
+    fn prove_commit(
+        &mut self,
+        params: &ProveCommitSectors3Params,
+        balance: AttoFil,
+        context: &Context<'_>,
+    ) -> Result<Vec<u8>, Halt> {
+        let numbers = self.check_prove_commit(params, context)?;
+        let mut proven = Vec::new();
+        let mut fail_codes = Vec::new();
+        for (index, (number, proof)) in numbers.iter().zip(&params.sector_proofs).enumerate() {
+            if self.proves(*number, proof, context)? {
+                proven.push(*number);
+            } else {
+                fail_codes
+                    .push(FailCode { idx: u32::try_from(index).unwrap_or(u32::MAX), code: exit::ILLEGAL_ARGUMENT });
+            }
+        }
+        if proven.is_empty() || (params.require_activation_success && !fail_codes.is_empty()) {
+            let failed = fail_codes.len();
+            return abort(exit::ILLEGAL_ARGUMENT, format!("{failed} sectors invalid or proven too late"));
+        }
+        self.activate(&proven, balance, context.epoch)?;
+        let success_count = u32::try_from(proven.len()).unwrap_or(u32::MAX);
+        encode(&BatchReturn { success_count, fail_codes })
+    }
+
+    /// The checks that fail the whole message; gives the numbers in order.
+    fn check_prove_commit(&self, params: &ProveCommitSectors3Params, context: &Context<'_>) -> Result<Vec<u64>, Halt> {
+        let numbers: Vec<u64> = params.sector_activations.iter().map(|activation| activation.sector_number).collect();
+        let refuse = |why: &str| abort(exit::ILLEGAL_ARGUMENT, why);
+        if !params.aggregate_proof.bytes().is_empty() || params.aggregate_proof_type.is_some() {
+            return refuse("this devnet does not verify aggregated proofs: send one proof per sector");
+        }
+        if numbers.is_empty() || numbers.len() != params.sector_proofs.len() {
+            return refuse("sector activations and proofs differ in number, or there are none");
+        }
+        if numbers.iter().collect::<BTreeSet<_>>().len() != numbers.len() {
+            return refuse("duplicate sector number");
+        }
+        let mut proofs = BTreeSet::new();
+        for number in &numbers {
+            let Some(pre_commit) = self.pre_commits.get(number) else {
+                return abort(exit::NOT_FOUND, format!("no pre-committed sector {number}"));
+            };
+            if context.epoch <= pre_commit.epoch.saturating_add(context.challenge_delay) {
+                return abort(exit::FORBIDDEN, format!("too early to prove sector {number}"));
+            }
+            if pre_commit.comm_d.is_some_and(|comm_d| comm_d != cids::zero_comm_d(self.size)) {
+                return refuse("unsealed CID does not match the declared pieces");
+            }
+            proofs.insert(pre_commit.proof);
+        }
+        if proofs.len() != 1 {
+            return refuse("seal proof types differ");
+        }
+        Ok(numbers)
+    }
+
+    /// Whether the sector comes in time and its proof holds for the chain's own ticket and seed.
+    fn proves(&self, number: u64, bytes: &[u8], context: &Context<'_>) -> Result<bool, Halt> {
+        let (Some(pre_commit), Ok(sector)) = (self.pre_commits.get(&number), SectorNumber::try_from(number)) else {
+            return Ok(false);
+        };
+        let seed_epoch = pre_commit.epoch.saturating_add(context.challenge_delay);
+        if context.epoch > seed_epoch.saturating_add(MAX_PROVE_COMMIT) {
+            return Ok(false);
+        }
+        let miner = MinerId::new(self.id);
+        let entropy = miner.to_entropy();
+        let statement = PoRep {
+            miner,
+            number: sector,
+            proof: pre_commit.proof,
+            comm_r: pre_commit.comm_r,
+            comm_d: cids::zero_comm_d(self.size),
+            ticket: context.randomness.from_tickets(SEAL_RANDOMNESS, pre_commit.ticket_epoch, &entropy),
+            seed: context.randomness.from_beacon(INTERACTIVE_SEAL, seed_epoch, &entropy),
+        };
+        (context.verify)(&statement, bytes).map_err(Halt::Undecided)
+    }
+
+    fn activate(&mut self, numbers: &[u64], balance: AttoFil, epoch: i64) -> Result<(), Halt> {
+        let one = pledge(self.size);
+        let pledge = times(one, u64::try_from(numbers.len()).unwrap_or(u64::MAX));
+        let released: Vec<(u64, PreCommit)> =
+            numbers.iter().filter_map(|number| self.pre_commits.remove_entry(number)).collect();
+        let available = self.available(balance);
+        if available < pledge {
+            let text = format!("insufficient funds for initial pledge requirement {pledge}, available: {available}");
+            return abort(exit::INSUFFICIENT_FUNDS, text);
+        }
+        let info = self.deadline(epoch);
+        let mut taken: Vec<Place> = self.sectors.values().map(|sector| sector.place).collect();
+        for (number, PreCommit { proof, comm_r, expiration, .. }) in released {
+            let place = deadline::place(&taken, &info, self.size);
+            taken.push(place);
+            let condition = Condition::Active;
+            let sector = Sector { proof, comm_r, activation: epoch, expiration, pledge: one, place, condition };
+            self.sectors.insert(number, sector);
+        }
+        Ok(())
+    }
+}
