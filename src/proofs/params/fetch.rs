@@ -8,7 +8,10 @@ use super::{
     files::{self, with_suffix},
     progress::Meter,
 };
-use crate::units::{Bytes, SectorSize};
+use crate::{
+    error::Chain,
+    units::{Bytes, SectorSize},
+};
 use futures_util::StreamExt as _;
 use reqwest::{
     Client, Response, StatusCode,
@@ -23,7 +26,7 @@ use std::{
 };
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
-/// Tries in a row that bring no byte before the mirror counts as unreachable: about a minute of trying.
+/// Tries in a row that bring nothing new before the mirror counts as unreachable: about a minute of trying.
 const TRIES: u32 = 6;
 /// The wait before the second try; doubled before each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -53,7 +56,8 @@ async fn fetch_files(
     report: Report<'_>,
 ) -> Result<(), ParamsError> {
     let never = AtomicBool::new(false);
-    let mirror = Mirror { client: client()?, address: mirror.trim_end_matches('/').to_owned(), first_wait };
+    let address = mirror.trim_end_matches('/').to_owned();
+    let mirror = Mirror { client: client(&address)?, address, first_wait };
     let meter = Meter::new(report, &never);
     meter.advance("looking at the files that are there", 0);
     let (at_dir, Wanted { files, may_be_made_here }) = (dir.to_owned(), wanted);
@@ -86,7 +90,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|panic| at("read", dir)(io::Error::other(panic)))?
 }
 
-fn client() -> Result<Client, ParamsError> {
+fn client(address: &str) -> Result<Client, ParamsError> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // an error says that another thread was faster, which is as good
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -95,11 +99,7 @@ fn client() -> Result<Client, ParamsError> {
         .connect_timeout(Duration::from_secs(20))
         .read_timeout(SILENCE)
         .build()
-        .map_err(|error| unreachable(String::new(), 0, &error))
-}
-
-fn unreachable(url: String, tries: u32, error: &reqwest::Error) -> ParamsError {
-    ParamsError::Unreachable { url, tries, why: crate::error::Chain(error).to_string() }
+        .map_err(|error| ParamsError::Unreachable { url: address.to_owned(), tries: 0, why: Chain(&error).to_string() })
 }
 
 struct Mirror {
@@ -112,8 +112,8 @@ struct Mirror {
 enum Ended {
     /// The mirror says that this was all.
     Complete,
-    /// It broke off, after bringing something or nothing.
-    Broke { brought: bool, why: String },
+    /// It broke off with so many bytes in the partial file.
+    Broke { length: u64, why: String },
 }
 
 impl Mirror {
@@ -164,13 +164,15 @@ impl Mirror {
         step: &str,
         meter: &Meter<'_>,
     ) -> Result<(), ParamsError> {
-        let mut tries = 0u32;
-        let mut wait = self.first_wait;
+        let (mut tries, mut wait, mut longest) = (0u32, self.first_wait, 0u64);
         loop {
             match self.attempt(file, out, part, step, meter).await? {
                 Ended::Complete => return Ok(()),
-                Ended::Broke { brought: true, .. } => (tries, wait) = (0, self.first_wait),
-                Ended::Broke { brought: false, why } => {
+                // only more than ever before counts: a mirror without ranges begins anew every time
+                Ended::Broke { length, .. } if length > longest => {
+                    (tries, wait, longest) = (0, self.first_wait, length);
+                }
+                Ended::Broke { why, .. } => {
                     tries = tries.saturating_add(1);
                     if tries >= TRIES {
                         return Err(ParamsError::Unreachable { url: self.url(file), tries, why });
@@ -196,7 +198,7 @@ impl Mirror {
         let ask = if have > 0 { ask.header(RANGE, format!("bytes={have}-")) } else { ask };
         let answer = match ask.send().await {
             Ok(answer) => answer,
-            Err(error) => return Ok(broke(false, &error)),
+            Err(error) => return Ok(Ended::Broke { length: have, why: Chain(&error).to_string() }),
         };
         match answer.status() {
             StatusCode::PARTIAL_CONTENT if starts_at(&answer) == Some(have) => {}
@@ -207,35 +209,31 @@ impl Mirror {
                     return Ok(Ended::Complete);
                 }
                 out.set_len(0).await.map_err(io)?;
-                return Ok(Ended::Broke { brought: false, why: "it has another length than what came".to_owned() });
+                return Ok(Ended::Broke { length: 0, why: "it has another length than what came".to_owned() });
             }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                return Ok(Ended::Broke { brought: false, why: format!("the mirror answers {status}") });
+                return Ok(Ended::Broke { length: have, why: format!("the mirror answers {status}") });
             }
             status => return Err(ParamsError::Refused { url: self.url(file), status: status.as_u16() }),
         }
-        out.seek(io::SeekFrom::End(0)).await.map_err(io)?;
-        let mut brought = false;
+        let mut length = out.seek(io::SeekFrom::End(0)).await.map_err(io)?;
         let mut body = answer.bytes_stream();
         while let Some(chunk) = body.next().await {
             let chunk = match chunk {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     out.flush().await.map_err(io)?;
-                    return Ok(broke(brought, &error));
+                    return Ok(Ended::Broke { length, why: Chain(&error).to_string() });
                 }
             };
             out.write_all(&chunk).await.map_err(io)?;
-            brought |= !chunk.is_empty();
-            meter.advance(step, u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+            let more = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            length = length.saturating_add(more);
+            meter.advance(step, more);
         }
         out.flush().await.map_err(io)?;
         Ok(Ended::Complete)
     }
-}
-
-fn broke(brought: bool, error: &reqwest::Error) -> Ended {
-    Ended::Broke { brought, why: crate::error::Chain(error).to_string() }
 }
 
 /// `bytes <start>-<end>/<total>`.

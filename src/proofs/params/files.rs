@@ -98,6 +98,7 @@ impl Marker {
     ///
     /// # Errors
     /// When it cannot be written.
+    #[cfg(any(test, feature = "proofs"))]
     pub fn write(file: &Path, digest: String) -> Result<(), ParamsError> {
         let path = Self::path(file);
         let text = serde_json::to_vec(&Self { format_version: 1, digest })
@@ -117,6 +118,7 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 ///
 /// # Errors
 /// When it cannot be written.
+#[cfg(any(test, feature = "proofs"))]
 pub fn put(path: &Path, bytes: &[u8]) -> Result<(), ParamsError> {
     let partial = with_suffix(path, ".new");
     fs::write(&partial, bytes).map_err(at("write", &partial))?;

@@ -2,7 +2,7 @@
 //! in `synthesis`, `fixed_base` and `setup`.
 
 use super::{
-    Kind, ParamFile, ParamsError, Purpose, Report, at, catalog, check,
+    Kind, ParamFile, ParamsError, Purpose, Report, at, can_generate, catalog, check,
     files::{self, Marker},
     progress::Meter,
     secret::Trapdoor,
@@ -38,8 +38,18 @@ const SECOND_GROUP: u64 = 12_000;
 /// How often a waiting process looks whether the other has ended.
 const LOCK_EVERY: Duration = Duration::from_millis(200);
 
-/// See [`super::generate`]; only for the sizes that [`super::can_generate`] allows.
+/// Makes the parameters of a test size in `dir`; those present stay when [`check`](super::check()) calls them good.
+/// Blocks for about a minute of all cores; a second process waits for the first and then finds its files.
+///
+/// `report` hears of progress at least once a second while there is some; `cancel` stops within about as long.
+/// Whatever happens, a file is either complete under its name or not there.
+///
+/// # Errors
+/// [`ParamsError::NotMadeHere`] for production sizes; otherwise what [`ParamsError::remedy`] says.
 pub fn generate(size: SectorSize, dir: &Path, report: Report<'_>, cancel: &AtomicBool) -> Result<(), ParamsError> {
+    if !can_generate(size) {
+        return Err(ParamsError::NotMadeHere { size });
+    }
     let files = catalog::files(size)?;
     let mut sets = Vec::new();
     for purpose in [Purpose::PoRep, Purpose::WindowPost, Purpose::WinningPost] {
@@ -233,12 +243,13 @@ fn write_partial<C: Circuit<Scalar>>(
 }
 
 fn failed<C>(set: &Set<C>, dir: &Path, error: SynthesisError) -> ParamsError {
-    match error {
-        SynthesisError::IoError(error) if error.kind() == io::ErrorKind::Interrupted => ParamsError::Cancelled,
-        SynthesisError::IoError(error) if error.kind() != io::ErrorKind::InvalidData => {
-            at("write", &dir.join(&set.params.name))(error)
-        }
-        other => library(set.purpose, other.to_string()),
+    let SynthesisError::IoError(error) = error else { return library(set.purpose, error.to_string()) };
+    if error.kind() == io::ErrorKind::Interrupted {
+        ParamsError::Cancelled
+    } else if error.kind() == io::ErrorKind::InvalidData {
+        library(set.purpose, error.to_string())
+    } else {
+        at("write", &dir.join(&set.params.name))(error)
     }
 }
 

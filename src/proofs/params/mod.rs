@@ -22,6 +22,8 @@ mod synthesis;
 
 pub use check::{check, ready};
 pub use fetch::fetch;
+#[cfg(feature = "proofs")]
+pub use generate::generate;
 pub use progress::{Progress, Report};
 
 use crate::{
@@ -37,26 +39,17 @@ pub fn default_dir() -> PathBuf {
         .map_or_else(|| PathBuf::from("/var/tmp/filecoin-proof-parameters"), PathBuf::from)
 }
 
-/// Makes the parameters of a test size in `dir`, where those present are kept when [`check`] calls them good.
-/// Blocks for about a minute of all cores; a second process waits for the first and then finds its files.
-///
-/// `report` hears of progress at least once a second, `cancel` stops within about as long. Whatever happens, a file
-/// is either complete under its name or not there.
+/// Without the proofs library there are no circuits to make parameters for.
 ///
 /// # Errors
-/// [`ParamsError::NotMadeHere`] for production sizes; otherwise what [`ParamsError::remedy`] says.
+/// Always.
+#[cfg(not(feature = "proofs"))]
 pub fn generate(
-    size: SectorSize,
-    dir: &std::path::Path,
-    report: Report<'_>,
-    cancel: &std::sync::atomic::AtomicBool,
+    _size: SectorSize,
+    _dir: &std::path::Path,
+    _report: Report<'_>,
+    _cancel: &std::sync::atomic::AtomicBool,
 ) -> Result<(), ParamsError> {
-    if !can_generate(size) {
-        return Err(ParamsError::NotMadeHere { size });
-    }
-    #[cfg(feature = "proofs")]
-    return generate::generate(size, dir, report, cancel);
-    #[cfg(not(feature = "proofs"))]
     Err(ParamsError::NotBuilt)
 }
 
@@ -235,9 +228,10 @@ pub enum ParamsError {
 
 impl ParamsError {
     /// What kind of thing failed.
-    pub const fn class(&self) -> Class {
+    pub fn class(&self) -> Class {
         match self {
             Self::Space { .. } => Class::Resource,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Class::Resource,
             Self::NotMadeHere { .. }
             | Self::NotBuilt
             | Self::Io { .. }

@@ -62,6 +62,7 @@ impl<'a> Meter<'a> {
     }
 
     /// Of what was expected, so much is not to be done after all.
+    #[cfg(feature = "proofs")]
     pub fn forgo(&self, units: u64) {
         let mut state = self.lock();
         state.total = state.total.saturating_sub(units);

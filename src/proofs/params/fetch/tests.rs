@@ -17,6 +17,8 @@ enum Answer {
     /// Only so many bytes of the body, then the connection is closed.
     BreakAfter(usize),
     IgnoreRange,
+    /// Both of these.
+    IgnoreRangeAndBreakAfter(usize),
     Corrupt,
     Status(u16),
 }
@@ -81,7 +83,7 @@ async fn serve(
     log.lock().unwrap().push(range.unwrap_or_default().to_owned());
     let manner = manners(gets.fetch_add(1, Ordering::Relaxed));
     let start: usize = range.and_then(|range| range.strip_suffix('-')).map_or(0, |start| start.parse().unwrap());
-    let ranged = range.is_some() && !matches!(manner, Answer::IgnoreRange);
+    let ranged = range.is_some() && !matches!(manner, Answer::IgnoreRange | Answer::IgnoreRangeAndBreakAfter(_));
     let mut sent = usize::MAX;
     match manner {
         Answer::Status(status) => {
@@ -89,7 +91,7 @@ async fn serve(
             return stream.write_all(answer.as_bytes()).await;
         }
         Answer::Corrupt => body[length - 1] ^= 1,
-        Answer::BreakAfter(bytes) => sent = bytes,
+        Answer::BreakAfter(bytes) | Answer::IgnoreRangeAndBreakAfter(bytes) => sent = bytes,
         Answer::Whole | Answer::IgnoreRange => {}
     }
     let (status, body) = match ranged {
@@ -125,7 +127,7 @@ async fn a_broken_download_goes_on_where_it_stopped() {
     assert_eq!(asked.len(), 4);
     assert_eq!(asked[0], "");
     assert!(asked[1..].iter().all(|range| range.ends_with('-')), "{asked:?}");
-    let told = told.lock().unwrap();
+    let told = told.into_inner().unwrap();
     assert!(told.is_sorted() && told.last() == Some(&1000), "{told:?}");
     // and a second run has nothing to do
     get(&fake, dir.path()).await.unwrap();
@@ -168,6 +170,14 @@ async fn a_mirror_without_ranges_starts_over_and_still_ends_well() {
     let fake = mirror(|n| if n == 0 { Answer::BreakAfter(90_000) } else { Answer::IgnoreRange }).await;
     get(&fake, dir.path()).await.unwrap();
     assert!(is_whole(dir.path()));
+}
+
+#[tokio::test]
+async fn a_mirror_that_begins_anew_and_never_ends_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = mirror(|_| Answer::IgnoreRangeAndBreakAfter(50_000)).await;
+    let error = get(&fake, dir.path()).await.unwrap_err();
+    assert!(matches!(error, ParamsError::Unreachable { tries: TRIES, .. }), "{error}");
 }
 
 #[tokio::test]
