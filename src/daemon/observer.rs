@@ -1,0 +1,248 @@
+//! Watches the chain: polls the head, and at each new one reads what the daemon's sectors and messages need to know.
+//!
+//! One task; questions come in through a `watch`, the view goes out through another, so a slow node never holds the
+//! daemon's loop. Everything in one view was read at one head. Decides nothing.
+
+use super::connect;
+use crate::{
+    chain::{ChainError, Client, Executed, NetworkParams, TipSet},
+    clock,
+    error::Chain,
+    manifest::Manifest,
+    sector::{Activation, Facts, MessageId, OnChainPreCommit, OnChainSector, Seed},
+    units::{AttoFil, Epoch, MinerId, SectorNumber, UnixMillis},
+};
+use futures_util::{StreamExt as _, stream};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::watch, time};
+
+/// What the daemon wants to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Questions {
+    /// The miner, once known.
+    pub miner: Option<MinerId>,
+    /// Sectors whose standing on chain matters, with the ticket epoch to be drawn again for a check.
+    pub sectors: BTreeMap<SectorNumber, Option<Epoch>>,
+    /// Sectors that are proven: asked about only when the chain lists them as faulty.
+    pub proven: BTreeSet<SectorNumber>,
+    /// Messages that are waited for.
+    pub messages: BTreeMap<MessageId, String>,
+}
+
+/// What the chain answered, all of it at `head`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainView {
+    /// The head.
+    pub head: TipSet,
+    /// The highest final epoch.
+    pub finalized: Epoch,
+    /// The network.
+    pub network: NetworkParams,
+    /// When it was read.
+    pub at: UnixMillis,
+    /// By sector.
+    pub facts: BTreeMap<SectorNumber, Facts>,
+    /// By message; `None` when it has not executed.
+    pub executed: BTreeMap<MessageId, Option<Executed>>,
+    /// The number after the highest the chain ever saw of this miner.
+    pub next_number: Option<SectorNumber>,
+    /// What the worker account holds.
+    pub worker_balance: Option<AttoFil>,
+}
+
+/// The latest view and, when it is not fresh, why.
+#[derive(Debug, Clone, Default)]
+pub struct Sight {
+    /// A client for errands, once the node is known.
+    pub client: Option<Client>,
+    /// The latest view.
+    pub view: Option<Arc<ChainView>>,
+    /// Why there is no newer one.
+    pub trouble: Option<String>,
+}
+
+/// Requests under way at once.
+const AT_ONCE: usize = 8;
+
+/// Shortest and longest time between two looks at the head.
+const POLL_MIN: Duration = Duration::from_millis(100);
+const POLL_MAX: Duration = Duration::from_secs(5);
+
+/// Watches until the daemon drops its ends of the channels.
+pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questions>, sight: watch::Sender<Sight>) {
+    let mut link: Option<(String, Client)> = None;
+    let mut network: Option<NetworkParams> = None;
+    let mut poll = POLL_MIN;
+    loop {
+        let asked = questions.borrow_and_update().clone();
+        match look(&manifest, &mut link, &mut network, &asked, &sight).await {
+            Ok(()) => poll = network.as_ref().map_or(POLL_MIN, pace),
+            Err(why) => {
+                tracing::debug!(reason = %why, "the chain cannot be read");
+                sight.send_if_modified(|s| s.trouble.replace(why.clone()).as_ref() != Some(&why));
+                poll = poll.saturating_mul(2).clamp(POLL_MIN, POLL_MAX);
+            }
+        }
+        // both arms only wait; cancelling either loses nothing
+        tokio::select! {
+            changed = questions.changed() => if changed.is_err() { return },
+            () = time::sleep(poll) => if sight.is_closed() { return },
+        }
+    }
+}
+
+/// A quarter of an epoch, so that a head is seen soon after it is made.
+fn pace(network: &NetworkParams) -> Duration {
+    Duration::from_millis(network.block_delay_secs.saturating_mul(250)).clamp(POLL_MIN, POLL_MAX)
+}
+
+async fn look(
+    manifest: &Manifest,
+    link: &mut Option<(String, Client)>,
+    network: &mut Option<NetworkParams>,
+    asked: &Questions,
+    sight: &watch::Sender<Sight>,
+) -> Result<(), String> {
+    let endpoints = connect::endpoints(manifest).map_err(|e| Chain(&e).to_string())?;
+    let key = endpoints.iter().map(|e| e.url.as_str()).collect::<Vec<_>>().join(" ");
+    let client = match link {
+        Some((known, client)) if *known == key => client.clone(),
+        Some(_) | None => {
+            let client = Client::new(endpoints).map_err(|e| Chain(&e).to_string())?;
+            *link = Some((key, client.clone()));
+            client
+        }
+    };
+    let told = |e: ChainError| Chain(&e).to_string();
+    let params = match network {
+        Some(params) => params.clone(),
+        None => network.insert(client.network_params().await.map_err(told)?).clone(),
+    };
+    let head = client.head().await.map_err(told)?;
+    let known = sight.borrow().view.clone();
+    let same = known.as_ref().is_some_and(|view| view.head == head && answers(view, asked));
+    if same && sight.borrow().trouble.is_none() {
+        return Ok(());
+    }
+    let view = read(&client, params, head, asked).await.map_err(told)?;
+    sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), trouble: None });
+    Ok(())
+}
+
+/// Whether the view already answers these questions.
+fn answers(view: &ChainView, asked: &Questions) -> bool {
+    asked.sectors.keys().all(|number| view.facts.contains_key(number))
+        && asked.messages.keys().all(|id| view.executed.contains_key(id))
+        && (asked.miner.is_none() || view.next_number.is_some())
+}
+
+async fn read(client: &Client, network: NetworkParams, head: TipSet, asked: &Questions) -> Result<ChainView, ChainError> {
+    let mut view = ChainView {
+        finalized: client.finalized().await?,
+        network,
+        at: clock::now(),
+        facts: BTreeMap::new(),
+        executed: BTreeMap::new(),
+        next_number: None,
+        worker_balance: None,
+        head,
+    };
+    let Some(miner) = asked.miner else { return Ok(view) };
+    let head = &view.head;
+    let (allocated, faults, info) =
+        tokio::try_join!(client.allocated(miner, head), client.faults(miner, head), client.miner_info(miner, head))?;
+    let first = SectorNumber::try_from(1).ok();
+    view.next_number = allocated.max().map_or(first, SectorNumber::next);
+    view.worker_balance = Some(client.balance(&info.worker).await?);
+    let delay = view.network.pre_commit_challenge_delay;
+    let suspects = asked.proven.intersection(&faults).map(|number| (*number, None));
+    let sectors = asked.sectors.iter().map(|(number, ticket)| (*number, *ticket)).chain(suspects);
+    let reader = Reader { client, miner, head, delay };
+    let mut facts = stream::iter(sectors)
+        .map(|(number, ticket)| {
+            let (allocated, faulty) = (allocated.contains(number), faults.contains(&number));
+            reader.sector(number, ticket, allocated, faulty)
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut found = BTreeMap::new();
+    while let Some(fact) = facts.next().await {
+        let (number, fact) = fact?;
+        found.insert(number, fact);
+    }
+    drop(facts);
+    let mut searches = stream::iter(asked.messages.iter())
+        .map(|(id, cid)| async move { Ok::<_, ChainError>((id.clone(), reader.message(cid).await?)) })
+        .buffer_unordered(AT_ONCE);
+    let mut executed = BTreeMap::new();
+    while let Some(search) = searches.next().await {
+        let (id, result) = search?;
+        executed.insert(id, result);
+    }
+    drop(searches);
+    (view.facts, view.executed) = (found, executed);
+    Ok(view)
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    client: &'a Client,
+    miner: MinerId,
+    head: &'a TipSet,
+    delay: i64,
+}
+
+impl Reader<'_> {
+    async fn sector(
+        self,
+        number: SectorNumber,
+        ticket: Option<Epoch>,
+        allocated: bool,
+        faulty: bool,
+    ) -> Result<(SectorNumber, Facts), ChainError> {
+        let Self { client, miner, head, delay } = self;
+        if !allocated {
+            // a number that was never used has neither a pre-commit nor a sector
+            let ticket = match ticket {
+                Some(epoch) => Some(client.ticket(miner, epoch, head).await?),
+                None => None,
+            };
+            return Ok((number, Facts { ticket, ..Facts::default() }));
+        }
+        let (precommit, sector) =
+            tokio::try_join!(client.precommit(miner, number, head), client.sector(miner, number, head))?;
+        let seed_at = precommit.as_ref().map(|p| p.epoch.plus(delay)).filter(|at| *at < head.height);
+        let seed = match seed_at {
+            Some(epoch) => Some(Seed { epoch, value: client.seed(miner, epoch, head).await? }),
+            None => None,
+        };
+        let facts = Facts {
+            precommit: precommit.map(|p| OnChainPreCommit {
+                epoch: p.epoch,
+                ticket_epoch: p.ticket_epoch,
+                comm_r: p.comm_r,
+                deposit: p.deposit,
+            }),
+            sector: sector.map(|s| OnChainSector {
+                activation: Activation { epoch: s.activation, expiration: s.expiration, pledge: s.pledge },
+                faulty,
+            }),
+            allocated,
+            seed,
+            ticket: None,
+            message: None,
+        };
+        Ok((number, facts))
+    }
+
+    /// A nonce that another message took means that ours will never execute.
+    async fn message(self, cid: &str) -> Result<Option<Executed>, ChainError> {
+        match self.client.search(cid, self.head).await {
+            Err(ChainError::Overtaken { .. }) => Ok(None),
+            other => other,
+        }
+    }
+}
