@@ -231,13 +231,10 @@ fn push(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Longest time from pre-commit to prove-commit on top of the challenge delay: 30 days, on every network.
-const PROVE_COMMIT_WINDOW: i64 = 86_400;
-
 fn deadline_near(desired: &Desired, observed: &Observed, sectors: &[SectorNumber]) -> bool {
     let Some(chain) = observed.chain else { return false };
     let deadline = |record: &Record| match (&record.ticket, record.precommit.as_ref().and_then(|p| p.landed.as_ref())) {
-        (_, Some(landed)) => Some(landed.epoch.plus(chain.challenge_delay).plus(PROVE_COMMIT_WINDOW)),
+        (_, Some(landed)) => Some(landed.epoch.plus(chain.challenge_delay).plus(sector::PROVE_COMMIT_WINDOW)),
         (Some(ticket), None) => Some(ticket.epoch.plus(desired.policy.ticket_max_age)),
         (None, None) => None,
     };

@@ -54,7 +54,7 @@ states! {
     CommitFailed,
     /// The pieces do not fit the sector.
     PackingFailed,
-    /// The chain shows the sector as faulty.
+    /// The chain shows the sector as faulty, or not at all.
     Faulty,
     /// The fault is on chain; waiting for recovery.
     FaultReported,
@@ -158,7 +158,7 @@ events! {
         /// The ticket.
         ticket: Ticket,
     },
-    /// The ticket is too old for a pre-commit to be accepted.
+    /// The ticket is too old for a pre-commit to be accepted, or the chain does not know it any more.
     TicketExpired,
     /// Layers and tree-d are on disk.
     PreCommit1Done,
@@ -255,7 +255,7 @@ events! {
     RetrySubmitCommit,
     /// The sector is on chain after all.
     RetryCommitWait,
-    /// The chain lists the sector as faulty.
+    /// The chain lists the sector as faulty, or not at all.
     Faulty,
     /// The chain has recorded the fault.
     FaultReported,

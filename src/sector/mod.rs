@@ -3,12 +3,14 @@
 //! Pure: facts come in, the next state or the next wish comes out. Nothing here talks to a disk, a chain
 //! or a clock, and nothing outside this module decides where a sector goes.
 
+mod expiration;
 mod machine;
 mod next;
 mod record;
 #[cfg(test)]
 mod tests;
 
+pub use expiration::{PROVE_COMMIT_WINDOW, expiration};
 pub use machine::{EDGES, Event, EventKind, State};
 pub use next::{ChainNow, Facts, MessageView, Next, OnChainPreCommit, OnChainSector, Policy, Wait, WakeUp, next};
 pub use record::{

@@ -79,7 +79,8 @@ pub enum MessageView {
     },
 }
 
-/// What the chain says of one sector, all read at one head.
+/// What the chain says of one sector, all read at one head. A sector in `Proving` is only reported when the chain
+/// lists it as faulty or no longer at all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// Its pre-commit, when there is one.
@@ -88,6 +89,8 @@ pub struct Facts {
     pub sector: Option<OnChainSector>,
     /// Its number was used.
     pub allocated: bool,
+    /// The value the chain gives now for the epoch of the record's ticket, when it was asked.
+    pub ticket: Option<Hash32>,
     /// The interactive seed of its pre-commit epoch, once the chain is that far.
     pub seed: Option<Seed>,
     /// Its current message: the prove-commit if there is one, else the pre-commit.
@@ -208,9 +211,17 @@ fn with_chain(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, 
     }
 }
 
-/// Whether a pre-commit sent now could still execute in time.
+/// Whether a pre-commit sent now would come too late for its ticket.
 fn ticket_expired(record: &Record, head: Epoch, policy: &Policy) -> bool {
     record.ticket.as_ref().is_some_and(|ticket| head.plus(1).since(ticket.epoch) > policy.ticket_max_age)
+}
+
+/// Whether a reorganisation went back past the ticket: the chain would refuse every proof of this replica.
+fn ticket_changed(record: &Record, facts: &Facts) -> bool {
+    match (&record.ticket, facts.ticket) {
+        (Some(ticket), Some(value)) => ticket.value != value,
+        (None, _) | (_, None) => false,
+    }
 }
 
 fn precommit1(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>, policy: &Policy) -> Next {
@@ -228,7 +239,7 @@ fn precommit1(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>, p
     if let (Some(facts), Some(chain)) = (facts, chain)
         && facts.precommit.is_none()
         && !facts.allocated
-        && ticket_expired(record, chain.head, policy)
+        && (ticket_expired(record, chain.head, policy) || ticket_changed(record, facts))
     {
         return Next::Record(Event::TicketExpired);
     }
@@ -257,6 +268,10 @@ fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Polic
         None if facts.allocated => lost(record, "the number was used on chain and its pre-commit is gone"),
         None if ticket_expired(record, chain.head, policy) => Next::Record(Event::SealPreCommitFailed {
             failure: failure(Class::Chain, "pre-committing", "the ticket is too old for a pre-commit"),
+            retry_at: now,
+        }),
+        None if ticket_changed(record, facts) => Next::Record(Event::SealPreCommitFailed {
+            failure: failure(Class::Chain, "pre-committing", "the chain's ticket changed (reorganisation)"),
             retry_at: now,
         }),
         None => Next::SubmitPreCommit,
@@ -411,9 +426,11 @@ fn commit_failed(record: &Record, facts: &Facts) -> Next {
 }
 
 fn proving(facts: Option<&Facts>) -> Next {
-    match facts.and_then(|f| f.sector.as_ref()) {
-        Some(sector) if sector.faulty => Next::Record(Event::Faulty),
-        _ => Next::Rest,
+    let Some(facts) = facts else { return Next::Rest };
+    match &facts.sector {
+        Some(sector) if !sector.faulty => Next::Rest,
+        // gone is a fault as well: the states of faults lead on from there
+        Some(_) | None => Next::Record(Event::Faulty),
     }
 }
 

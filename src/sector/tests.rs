@@ -275,7 +275,7 @@ fn the_table_is_the_classic_one_and_what_we_added_with_a_reason() {
 
 // ── what a sector wants, for every combination of facts ──
 
-/// Every chain one sector can meet: 3 × 3 × 2 × 3 × 8.
+/// Every chain one sector can meet: 3 × 3 × 2 × 2 × 3 × 8.
 fn all_facts() -> Vec<Facts> {
     let on_chain = |comm_r: u8| OnChainPreCommit {
         epoch: landed().epoch,
@@ -298,17 +298,18 @@ fn all_facts() -> Vec<Facts> {
     let mut all = Vec::new();
     for precommit in [None, Some(on_chain(2)), Some(on_chain(99))] {
         for sector in [None, Some(sector(false)), Some(sector(true))] {
-            for allocated in [false, true] {
+            for (allocated, ticket) in
+                [(false, None), (false, Some(Hash32([99; 32]))), (true, None), (true, Some(Hash32([99; 32])))]
+            {
                 for seed in [None, Some(seed(1)), Some(seed(2))] {
-                    for message in &messages {
-                        all.push(Facts {
-                            precommit: precommit.clone(),
-                            sector: sector.clone(),
-                            allocated,
-                            seed: seed.clone(),
-                            message: message.clone(),
-                        });
-                    }
+                    all.extend(messages.iter().map(|message| Facts {
+                        precommit: precommit.clone(),
+                        sector: sector.clone(),
+                        allocated,
+                        ticket,
+                        seed: seed.clone(),
+                        message: message.clone(),
+                    }));
                 }
             }
         }
@@ -384,13 +385,7 @@ fn one_reading_of_the_chain_leads_to_a_few_steps_only() {
     for state in S::ALL {
         for start in all_records(*state) {
             for facts in &facts {
-                let mut record = start.clone();
-                let mut seen = Vec::new();
-                while let Next::Record(event) = next(&record, Some(facts), Some(CHAIN), &POLICY, NOW) {
-                    record = record.apply(&event, NOW).unwrap();
-                    seen.push(event.kind());
-                    assert!(seen.len() <= 8, "{state}: {seen:?} with {facts:#?} from {start:#?}");
-                }
+                steps(start.clone(), facts);
             }
         }
     }
@@ -436,6 +431,67 @@ fn the_chain_is_looked_at_before_anything_irreversible() {
     let active = Facts { sector: Some(OnChainSector { activation: activation(), faulty: false }), ..ours };
     let early = Record { activation: Some(Activation { epoch: Epoch::new(9_000), ..activation() }), ..finalizing };
     assert_eq!(wait(&early, &active), WakeUp::At(HEAD.plus(400)));
+}
+
+/// What follows, by itself, from one reading of the chain, and the state it ends in.
+fn steps(start: Record, facts: &Facts) -> (Vec<EventKind>, Record) {
+    let mut record = start;
+    let mut steps = Vec::new();
+    while let Next::Record(event) = next(&record, Some(facts), Some(CHAIN), &POLICY, NOW) {
+        record = record.apply(&event, NOW).unwrap();
+        steps.push(event.kind());
+        assert!(steps.len() <= 8, "{steps:?} with {facts:#?}");
+    }
+    (steps, record)
+}
+
+#[test]
+fn a_replica_is_sealed_again_when_the_chain_changed_its_ticket() {
+    let sealed = Record { ticket: Some(ticket(8_000)), sealed: Some(sealed()), ..record(S::PreCommitting) };
+    let same = Facts { ticket: Some(ticket(8_000).value), ..Facts::default() };
+    let changed = Facts { ticket: Some(Hash32([99; 32])), ..Facts::default() };
+    let wish = |record: &Record, facts: &Facts| next(record, Some(facts), Some(CHAIN), &POLICY, NOW);
+    assert_eq!(wish(&sealed, &same), Next::SubmitPreCommit);
+    let Next::Record(Ev::SealPreCommitFailed { failure, .. }) = wish(&sealed, &changed) else { panic!() };
+    assert_eq!((failure.class, failure.error.as_str()), (Class::Chain, "the chain's ticket changed (reorganisation)"));
+    // the way back drops the ticket, and a new one is drawn
+    let (way, fresh) = steps(sealed.clone(), &changed);
+    assert_eq!(way, [E::SealPreCommitFailed, E::RetrySeal, E::TicketExpired]);
+    assert_eq!((&fresh.ticket, &fresh.sealed, wish(&fresh, &changed)), (&None, &None, Next::DrawTicket));
+    // layers of a changed ticket are not finished; others are
+    let sealing = Record { ticket: Some(ticket(8_000)), ..record(S::PreCommit1) };
+    assert_eq!(wish(&sealing, &changed), Next::Record(Ev::TicketExpired));
+    assert_eq!(wish(&sealing, &same), Next::Work(Stage::PreCommit1));
+    // a pre-commit that is on chain cannot be taken back: its ticket is kept
+    let precommit = OnChainPreCommit {
+        epoch: landed().epoch,
+        ticket_epoch: Epoch::new(8_000),
+        comm_r: sealed.sealed.clone().unwrap().comm_r,
+        deposit: landed().deposit,
+    };
+    let there = Facts { precommit: Some(precommit), allocated: true, ..changed };
+    assert_eq!(wish(&sealed, &there), Next::Record(Ev::PreCommitted { message: None }));
+    assert_eq!(wish(&sealing, &there), Next::Work(Stage::PreCommit1));
+}
+
+#[test]
+fn a_proving_sector_that_the_chain_no_longer_lists_ends() {
+    let proving = Record { activation: Some(activation()), ..record(S::Proving) };
+    let listed = |faulty| Facts {
+        sector: Some(OnChainSector { activation: activation(), faulty }),
+        allocated: true,
+        ..Facts::default()
+    };
+    let gone = Facts { allocated: true, ..Facts::default() };
+    assert_eq!(next(&proving, None, Some(CHAIN), &POLICY, NOW), Next::Rest);
+    assert_eq!(steps(proving.clone(), &listed(false)).0, []);
+    let (way, ended) = steps(proving.clone(), &gone);
+    assert_eq!((way, ended.state), (vec![E::Faulty, E::FaultReported, E::FaultedFinal], S::FaultedFinal));
+    // a fault is waited out, and ends well or badly
+    let (way, faulty) = steps(proving, &listed(true));
+    assert_eq!((way, faulty.state), (vec![E::Faulty, E::FaultReported], S::FaultReported));
+    assert_eq!(steps(faulty.clone(), &listed(false)).1.state, S::Proving);
+    assert_eq!(steps(faulty, &gone).1.state, S::FaultedFinal);
 }
 
 // ── random lives ──
