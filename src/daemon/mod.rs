@@ -1,1 +1,259 @@
-//! The one loop: observe, plan, apply.
+//! The one loop: observe, plan, apply, again.
+//!
+//! Tasks, all owned by [`run`]: the loop itself, which alone changes the [`world`]; the chain [`observer`]; one task
+//! per errand to the node; and one attendant per worker process inside the supervisor. They talk by channels only:
+//! `watch` for state (the chain view, the questions to it, the snapshot), bounded `mpsc` for events, a `JoinSet` for
+//! errands. Everything is level-triggered: a lost event costs a tick, never a sector.
+
+mod apply;
+pub mod connect;
+pub mod errands;
+pub mod lock;
+mod observe;
+pub mod observer;
+pub mod report;
+mod start;
+mod workers;
+pub mod world;
+
+pub use start::{Options, StartError, offline};
+
+use crate::{
+    clock,
+    error::{Chain, Remedy},
+    plan::{Plan, plan},
+    status::Snapshot,
+    store::StoreError,
+    supervisor::{CompanionEvent, WorkerEvent},
+    units::UnixMillis,
+};
+use futures_util::StreamExt as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time,
+};
+use world::World;
+
+/// Worker events in the queue: every worker process says little, and waits when the loop is behind.
+const WORKER_EVENTS: usize = 256;
+
+/// Events of the devnet in the queue: it has one, when it ends.
+const DEVNET_EVENTS: usize = 4;
+
+/// Longest time between two turns: progress and ages in `status` stay fresh.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Turns of planning without waiting in between: each needs an action of the one before.
+const PLANS_AT_ONCE: u32 = 32;
+
+/// How long children get to end before they are killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// A signal asked for it.
+    Asked,
+    /// Every declared target is proven on chain.
+    TargetMet,
+}
+
+/// The daemon could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The database failed.
+    #[error("the database fails")]
+    Store(#[from] StoreError),
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signals(#[source] std::io::Error),
+    /// The observer ended: a fault of this program.
+    #[error("the chain observer ended by itself")]
+    Observer,
+}
+
+/// Runs until it is asked to end, or with `until_target` until the target is met. Every snapshot goes to `show`.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result<Ending, DaemonError> {
+    let until_target = options.until_target;
+    let epoch_ms = options.devnet_epoch_ms;
+    let (worker_tx, worker_rx) = mpsc::channel(WORKER_EVENTS);
+    let (devnet_tx, devnet_rx) = mpsc::channel(DEVNET_EVENTS);
+    let (world, lock, sight, questions) = start::world(options, worker_tx).await?;
+    let mut observer = JoinSet::new();
+    if !(until_target && is_met(&world)) {
+        observer.spawn(observer::run(Arc::clone(&world.manifest), questions, sight));
+    }
+    let mut turning = Loop { world, show, devnet_tx, epoch_ms, written: UnixMillis::default(), until_target };
+    let result = turning.turn_until_ended(worker_rx, devnet_rx, &mut observer).await;
+    observer.shutdown().await;
+    let Loop { mut world, .. } = turning;
+    tell_service(&[sd_notify::NotifyState::Stopping]);
+    world.errands.shutdown().await;
+    world.supervisor.shutdown(GRACE).await;
+    if let Some(devnet) = world.devnet {
+        devnet.shutdown(GRACE).await;
+    }
+    drop(lock);
+    result
+}
+
+fn is_met(world: &World) -> bool {
+    world.proving() >= world.desired.sectors
+}
+
+struct Loop {
+    world: World,
+    show: watch::Sender<Arc<Snapshot>>,
+    devnet_tx: mpsc::Sender<CompanionEvent>,
+    epoch_ms: Option<u64>,
+    written: UnixMillis,
+    until_target: bool,
+}
+
+impl Loop {
+    async fn turn_until_ended(
+        &mut self,
+        mut workers: mpsc::Receiver<WorkerEvent>,
+        mut devnet: mpsc::Receiver<CompanionEvent>,
+        observer: &mut JoinSet<()>,
+    ) -> Result<Ending, DaemonError> {
+        let mut signals =
+            signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
+        tell_service(&[sd_notify::NotifyState::Ready]);
+        loop {
+            if self.until_target && is_met(&self.world) {
+                let now = clock::now();
+                self.publish(&Plan::default(), now);
+                return Ok(Ending::TargetMet);
+            }
+            let plan = self.turn().await?;
+            let wake = self.next_wake(&plan);
+            // each arm only waits, and none takes more than one item: cancelling loses nothing
+            tokio::select! {
+                Some(event) = workers.recv() => self.on_worker(event, &mut workers).await?,
+                Some(event) = devnet.recv() => self.on_devnet(event),
+                Some(done) = self.world.errands.join_next() => {
+                    if let Ok(done) = done {
+                        self.world.on_errand(done, clock::now()).await?;
+                    }
+                }
+                changed = self.world.sight.changed() => match changed {
+                    Ok(()) => self.world.on_view().await?,
+                    Err(_) => return Err(DaemonError::Observer),
+                },
+                Some(signal) = signals.next() => match signal {
+                    SIGHUP => tracing::warn!("a changed manifest takes effect when seald is started again"),
+                    signal => {
+                        tracing::info!(signal, "asked to end");
+                        return Ok(Ending::Asked);
+                    }
+                },
+                Some(_) = observer.join_next() => return Err(DaemonError::Observer),
+                () = time::sleep(wake) => {}
+            }
+        }
+    }
+
+    /// Observes, plans and applies until nothing leads on at once; publishes what came of it.
+    async fn turn(&mut self) -> Result<Plan, DaemonError> {
+        let now = clock::now();
+        let world = &mut self.world;
+        world.measure(now);
+        let mut latest = Plan::default();
+        for _ in 0..PLANS_AT_ONCE {
+            let wanted = world.wanted_workers();
+            world.supervisor.reconcile(&wanted, now);
+            if let Some(devnet) = &mut world.devnet {
+                devnet.reconcile(now);
+            }
+            world.feed_params(now);
+            latest = plan(&world.desired, &world.observed(now));
+            if latest.actions.is_empty() {
+                break;
+            }
+            let leads_on = World::leads_on(&latest.actions);
+            let applied = world.apply(latest.actions.clone(), &self.devnet_tx, self.epoch_ms, now).await;
+            if let Err(error) = applied {
+                // planned again from what the store says; a database that stays away ends the daemon
+                if error.remedy() != Remedy::Retry {
+                    return Err(error.into());
+                }
+                tracing::error!(error = %Chain(&error), "a plan was not carried out");
+                break;
+            }
+            if !leads_on {
+                break;
+            }
+        }
+        world.ask();
+        self.publish(&latest, now);
+        Ok(latest)
+    }
+
+    fn publish(&mut self, plan: &Plan, now: UnixMillis) {
+        let snapshot = Arc::new(self.world.snapshot(plan, now));
+        if now.ms_since(self.written) >= 1_000 || is_met(&self.world) {
+            self.written = now;
+            if let Err(error) = report::write(&self.world.manifest.state.dir, &snapshot) {
+                tracing::error!(error = %error, "the status file cannot be written");
+            }
+            let target = &snapshot.target;
+            let line = format!("{}/{} proving, {} in flight", target.proving, target.wanted, target.in_flight);
+            tell_service(&[sd_notify::NotifyState::Status(&line), sd_notify::NotifyState::Watchdog]);
+        }
+        self.show.send_replace(snapshot);
+    }
+
+    fn next_wake(&self, plan: &Plan) -> Duration {
+        let now = clock::now();
+        let holds = plan.holds.iter().filter_map(|hold| match hold.until {
+            crate::sector::WakeUp::Time(at) => Some(at),
+            crate::sector::WakeUp::NextHead | crate::sector::WakeUp::At(_) | crate::sector::WakeUp::Operator => None,
+        });
+        let pauses = self.world.pauses.values().map(|pause| pause.until).filter(|at| *at > now);
+        let devnet = self.world.devnet.as_ref().and_then(crate::supervisor::Companion::next_wake);
+        let earliest = holds.chain(pauses).chain(self.world.supervisor.next_wake()).chain(devnet).min();
+        let until = earliest.map_or(TICK, |at| Duration::from_millis(at.ms_since(now)));
+        until.clamp(Duration::from_millis(1), TICK)
+    }
+
+    async fn on_worker(
+        &mut self,
+        first: WorkerEvent,
+        more: &mut mpsc::Receiver<WorkerEvent>,
+    ) -> Result<(), StoreError> {
+        let mut next = Some(first);
+        while let Some(event) = next {
+            let now = clock::now();
+            if let Some(notice) = self.world.supervisor.on(event, now) {
+                self.world.on_notice(notice, now).await?;
+            }
+            next = more.try_recv().ok();
+        }
+        Ok(())
+    }
+
+    fn on_devnet(&mut self, event: CompanionEvent) {
+        if let Some(devnet) = &mut self.world.devnet
+            && let Some(why) = devnet.on(event, clock::now())
+        {
+            tracing::warn!(reason = %why, "the devnet ended");
+        }
+    }
+}
+
+/// Tells the service manager; a daemon without one says nothing.
+fn tell_service(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(error = %error, "the service manager was not told");
+    }
+}

@@ -160,29 +160,20 @@ async fn read(client: &Client, network: NetworkParams, head: TipSet, asked: &Que
     view.worker_balance = Some(client.balance(&info.worker).await?);
     let delay = view.network.pre_commit_challenge_delay;
     let suspects = asked.proven.intersection(&faults).map(|number| (*number, None));
-    let sectors = asked.sectors.iter().map(|(number, ticket)| (*number, *ticket)).chain(suspects);
+    let sectors: Vec<_> = asked.sectors.iter().map(|(number, ticket)| (*number, *ticket)).chain(suspects).collect();
     let reader = Reader { client, miner, head, delay };
-    let mut facts = stream::iter(sectors)
-        .map(|(number, ticket)| {
-            let (allocated, faulty) = (allocated.contains(number), faults.contains(&number));
-            reader.sector(number, ticket, allocated, faulty)
-        })
-        .buffer_unordered(AT_ONCE);
-    let mut found = BTreeMap::new();
-    while let Some(fact) = facts.next().await {
-        let (number, fact) = fact?;
-        found.insert(number, fact);
+    let mut reads = Vec::with_capacity(sectors.len());
+    for (number, ticket) in sectors {
+        reads.push(reader.sector(number, ticket, allocated.contains(number), faults.contains(&number)));
     }
-    drop(facts);
-    let mut searches = stream::iter(asked.messages.iter())
-        .map(|(id, cid)| async move { Ok::<_, ChainError>((id.clone(), reader.message(cid).await?)) })
-        .buffer_unordered(AT_ONCE);
-    let mut executed = BTreeMap::new();
-    while let Some(search) = searches.next().await {
-        let (id, result) = search?;
-        executed.insert(id, result);
+    let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
+    let mut searches = Vec::with_capacity(asked.messages.len());
+    for (id, cid) in &asked.messages {
+        searches.push(reader.message(id, cid));
     }
-    drop(searches);
+    let executed: Vec<_> = stream::iter(searches).buffer_unordered(AT_ONCE).collect().await;
+    let found = found.into_iter().collect::<Result<_, _>>()?;
+    let executed = executed.into_iter().collect::<Result<_, _>>()?;
     (view.facts, view.executed) = (found, executed);
     Ok(view)
 }
@@ -239,10 +230,10 @@ impl Reader<'_> {
     }
 
     /// A nonce that another message took means that ours will never execute.
-    async fn message(self, cid: &str) -> Result<Option<Executed>, ChainError> {
+    async fn message(self, id: &MessageId, cid: &str) -> Result<(MessageId, Option<Executed>), ChainError> {
         match self.client.search(cid, self.head).await {
-            Err(ChainError::Overtaken { .. }) => Ok(None),
-            other => other,
+            Err(ChainError::Overtaken { .. }) => Ok((id.clone(), None)),
+            other => Ok((id.clone(), other?)),
         }
     }
 }

@@ -15,6 +15,7 @@ pub use observed::{
     Assignee, BatchRule, Desired, MessageSeen, MinerSeen, Observed, ParamsSeen, RepoSeen, RepoWish, SectorSeen,
     SlotWish,
 };
+pub use sectors::promises;
 
 use crate::{
     sector::{Event, MessageId, Stage, WakeUp},

@@ -15,7 +15,7 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     if observed.miner != MinerSeen::Known {
         return;
     }
-    let mut desk = Desk { desired, observed, free: free_workers(desired, observed), promised: promises(observed) };
+    let mut desk = Desk { desired, observed, free: free_workers(desired, observed), promised: promises(observed.sectors.values().map(|seen| &seen.record)) };
     let mut precommits = Vec::new();
     let mut commits = Vec::new();
     let mut work = Vec::new();
@@ -61,13 +61,12 @@ fn free_workers(desired: &Desired, observed: &Observed) -> BTreeMap<Assignee, us
     idle.filter_map(|(who, _)| desired.slots.get(&who.slot).map(|wish| (who.clone(), wish.stages.len()))).collect()
 }
 
-/// What each sector in flight may still write where it is sealed.
-fn promises(observed: &Observed) -> Reservations {
+/// What each sector in flight may still write where it is sealed: recomputed from the records, so it cannot drift.
+pub fn promises<'a>(records: impl IntoIterator<Item = &'a Record>) -> Reservations {
     let mut promised = Reservations::default();
-    for (number, seen) in &observed.sectors {
-        let size = seen.record.proof.sector_size();
-        if let Some(bytes) = space::still_to_write(size, seen.record.state) {
-            promised.add(*number, seen.record.repo.clone(), bytes);
+    for record in records {
+        if let Some(bytes) = space::still_to_write(record.proof.sector_size(), record.state) {
+            promised.add(record.number, record.repo.clone(), bytes);
         }
     }
     promised

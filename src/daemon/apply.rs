@@ -1,0 +1,271 @@
+//! Carries a plan out: one small function per kind of action, free of decisions.
+
+use super::{
+    connect,
+    errands::Miner,
+    workers,
+    world::{RepoDesk, Task, World},
+};
+use crate::{
+
+    error::Chain,
+    plan::{Action, Assignee, MinerSeen, ParamsSeen, RepoSeen},
+    repo::{self, Declared},
+    sector::{Class, Event, MessageId, Record, Stage},
+    store::StoreError,
+    supervisor::{Companion, CompanionEvent, WorkerId},
+    units::{Bytes, RepoName, SectorNumber, SectorSize, UnixMillis},
+    worker::protocol::{Job, SectorFiles, SectorRef},
+};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A repo that cannot be used is looked at again this often.
+const REPO_PAUSE_MS: i64 = 5_000;
+
+/// Free space is asked for this often.
+const MEASURE_MS: u64 = 2_000;
+
+impl World {
+    /// Carries out all actions, in order.
+    ///
+    /// # Errors
+    /// The database failed; what was not done is planned again.
+    pub async fn apply(
+        &mut self,
+        actions: Vec<Action>,
+        devnet_events: &mpsc::Sender<CompanionEvent>,
+        devnet_epoch_ms: Option<u64>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let mut events = Vec::new();
+        for action in actions {
+            tracing::debug!(%action, "apply");
+            match action {
+                Action::Record { number, event } => events.push((number, event)),
+                Action::CreateSector { number, repo } => self.create_sector(number, repo, now).await?,
+                Action::OpenRepo(name) => self.open_repo(&name, now),
+                Action::StartDevnet => self.start_devnet(devnet_events, devnet_epoch_ms),
+                Action::StartWorker(who) => drop(self.started.insert(who)),
+                Action::StopWorker(who) => drop(self.started.remove(&who)),
+                Action::PrepareParams(size) => self.prepare_params(size, now),
+                Action::PrepareMiner => self.prepare_miner(),
+                Action::DrawTicket(number) => self.draw_ticket(number),
+                Action::Run { number, stage, worker, repo } => self.run_stage(number, stage, worker, repo, now),
+                Action::SubmitPreCommit(numbers) => self.compose(numbers, Stage::PreCommit2),
+                Action::SubmitCommit(numbers) => self.compose(numbers, Stage::Commit),
+                Action::Push(id) => self.push(id),
+            }
+        }
+        self.record_all(events, None).await
+    }
+
+    async fn create_sector(&mut self, number: SectorNumber, repo: RepoName, now: UnixMillis) -> Result<(), StoreError> {
+        let record = Record::new(number, self.desired.sector_size.seal_proof(), repo, now);
+        match self.store.create(&record).await {
+            // a crash after an earlier create: the record is read at the next start, and this number is not used
+            Err(StoreError::Taken { .. }) => {
+                self.highest_in_store = self.highest_in_store.max(Some(number));
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                tracing::info!(sector = %number, repo = %record.repo, "created");
+                self.records.insert(number, record);
+                Ok(())
+            }
+        }
+    }
+
+    fn open_repo(&mut self, name: &RepoName, now: UnixMillis) {
+        let Some(wish) = self.manifest.repos.get(name) else { return };
+        let declared = Declared {
+            name: name.clone(),
+            path: wish.path.clone(),
+            seal: wish.seal,
+            store: wish.store,
+            max_use: wish.max_use,
+            reserve: wish.reserve,
+            weight: wish.weight,
+            require_mount: wish.require_mount,
+        };
+        let opened = repo::open(&declared).and_then(|repo| repo.sectors().map(|listing| (repo, listing)));
+        let desk = match opened {
+            Ok((repo, listing)) => {
+                tracing::info!(repo = %name, path = %repo.path().display(), "repo open");
+                for stranger in listing.strangers {
+                    tracing::warn!(repo = %name, path = %stranger.display(), "not a sector's file: left alone");
+                }
+                let highest = listing.sectors.keys().map(|(_, number)| *number).max();
+                self.highest_on_disk = self.highest_on_disk.max(highest);
+                RepoDesk { repo: Some(repo), seen: RepoSeen::Closed, capacity: Bytes::default(), measured: UnixMillis::default() }
+            }
+            Err(error) => {
+                let why = Chain(&error).to_string();
+                tracing::error!(repo = %name, reason = %why, "repo unusable");
+                let again = now.plus_ms(REPO_PAUSE_MS);
+                let seen = RepoSeen::Unusable { why, again };
+                RepoDesk { repo: None, seen, capacity: Bytes::default(), measured: now }
+            }
+        };
+        self.repos.insert(name.clone(), desk);
+        self.measure(now);
+    }
+
+    /// Asks every open repo for its free space, now and then.
+    pub fn measure(&mut self, now: UnixMillis) {
+        for desk in self.repos.values_mut() {
+            let Some(repo) = desk.repo.as_ref().filter(|_| now.ms_since(desk.measured) >= MEASURE_MS) else { continue };
+            desk.measured = now;
+            match repo.space().and_then(|space| repo.room().map(|room| (space, room))) {
+                Ok((space, room)) => {
+                    desk.capacity = space.capacity;
+                    desk.seen = RepoSeen::Open(room);
+                }
+                Err(error) => {
+                    let why = Chain(&error).to_string();
+                    desk.seen = RepoSeen::Unusable { why, again: now.plus_ms(REPO_PAUSE_MS) };
+                    desk.repo = None;
+                }
+            }
+        }
+    }
+
+    fn start_devnet(&mut self, events: &mpsc::Sender<CompanionEvent>, epoch_ms: Option<u64>) {
+        let dir = self.manifest.state.dir.join(connect::DEVNET);
+        // the address of a chain that ended; a new one says its own
+        if let Err(error) = std::fs::remove_file(dir.join(connect::DEVNET_URL))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(error = %error, "the old devnet address cannot be removed");
+        }
+        let args = workers::devnet_args(&dir, self.prover, epoch_ms);
+        let env = workers::base_env(&self.manifest);
+        self.devnet = Some(Companion::new("devnet", workers::program(), args, env, events.clone()));
+        self.devnet_started = true;
+    }
+
+    fn prepare_params(&mut self, size: SectorSize, now: UnixMillis) {
+        self.params = ParamsSeen::Preparing;
+        let worker = workers::params_worker();
+        let idle = self.supervisor.views().iter().any(|view| view.id == worker && view.state == "idle");
+        if !idle || self.params_task.is_some() {
+            return;
+        }
+        let task = self.next_task();
+        let job = Job::Params { size, mirror: self.manifest.params.mirror.clone() };
+        if self.supervisor.run(&worker, task, job, workers::PARAMS_DEADLINE, now).is_ok() {
+            self.params_task = Some(task);
+        }
+    }
+
+    /// The parameters' worker became idle after it was asked for: give it its job.
+    pub fn feed_params(&mut self, now: UnixMillis) {
+        if self.params == ParamsSeen::Preparing && self.params_task.is_none() {
+            self.prepare_params(self.desired.sector_size, now);
+        }
+    }
+
+    fn prepare_miner(&mut self) {
+        let Some(desk) = self.desk().filter(|_| !self.miner_errand) else { return };
+        self.miner_errand = true;
+        if !matches!(self.miner_seen, MinerSeen::Preparing { .. }) {
+            self.miner_seen = MinerSeen::Preparing { step: "asking the chain".to_owned() };
+        }
+        self.errands.spawn(desk.miner());
+    }
+
+    fn draw_ticket(&mut self, number: SectorNumber) {
+        let (Some(desk), Some(miner)) = (self.desk(), &self.miner) else { return };
+        self.errand_of.insert(number, "drawing its ticket");
+        self.errands.spawn(desk.ticket(miner.id, number));
+    }
+
+    fn compose(&mut self, numbers: Vec<SectorNumber>, after: Stage) {
+        let (Some(desk), Some(miner)) = (self.desk(), self.miner.clone()) else { return };
+        let records: Vec<_> = numbers.iter().filter_map(|number| self.records.get(number).cloned()).collect();
+        for number in numbers {
+            self.errand_of.insert(number, "composing its message");
+        }
+        if after == Stage::Commit {
+            self.errands.spawn(desk.commit(miner, records));
+        } else {
+            self.errands.spawn(desk.precommit(miner, records));
+        }
+    }
+
+    fn push(&mut self, id: MessageId) {
+        let (Some(desk), Some(row)) = (self.desk(), self.messages.get(&id).cloned()) else { return };
+        self.pushing.insert(id);
+        self.errands.spawn(desk.push(row));
+    }
+
+    fn run_stage(&mut self, number: SectorNumber, stage: Stage, worker: Assignee, repo: RepoName, now: UnixMillis) {
+        let Some((job, seed)) = self.job(number, stage, &repo) else { return };
+        let task = self.next_task();
+        let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
+        let deadline = self.deadline(stage);
+        match self.supervisor.run(&who, task, job, deadline, now) {
+            Ok(()) => {
+                tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, "stage started");
+                self.tasks.insert(task, Task { number, stage, worker, repo, seed, started: now });
+            }
+            // planned again as soon as a worker says it is free
+            Err(busy) => tracing::debug!(reason = %busy, "a stage was not taken"),
+        }
+    }
+
+    fn job(&self, number: SectorNumber, stage: Stage, to: &RepoName) -> Option<(Job, Option<crate::units::Hash32>)> {
+        let record = self.records.get(&number)?;
+        let Miner { id: miner, .. } = self.miner.as_ref()?;
+        let at = |name: &RepoName| -> Option<SectorFiles> { Some(self.repos.get(name)?.repo.as_ref()?.files(*miner, number)) };
+        let sector = SectorRef { miner: *miner, number, proof: record.proof, ticket: record.ticket.as_ref()?.value };
+        let files = at(&record.repo)?;
+        Some(match stage {
+            Stage::PreCommit1 => {
+                let fresh = record.failure.as_ref().is_some_and(|failure| failure.class == Class::Data);
+                (Job::PreCommit1 { sector, files, fresh }, None)
+            }
+            Stage::PreCommit2 => (Job::PreCommit2 { sector, files }, None),
+            Stage::Commit => {
+                let seed = record.seed.as_ref()?.value;
+                (Job::Commit { sector, files, sealed: record.sealed.clone()?, seed }, Some(seed))
+            }
+            Stage::Finalize => (Job::Finalize { sector, files, to: at(to)? }, None),
+        })
+    }
+
+    /// Ten times the usual, and never less than what an unknown machine may need.
+    fn deadline(&self, stage: Stage) -> Duration {
+        let floor = match (self.desired.sector_size, stage) {
+            (SectorSize::KiB2 | SectorSize::MiB8, _) => 60 * 60,
+            (SectorSize::MiB512, _) => 6 * 60 * 60,
+            (SectorSize::GiB32 | SectorSize::GiB64, Stage::PreCommit1) => 72 * 60 * 60,
+            (SectorSize::GiB32 | SectorSize::GiB64, _) => 24 * 60 * 60,
+        };
+        let usual = self.durations.get(&stage).copied().unwrap_or(0);
+        Duration::from_secs(floor).max(Duration::from_millis(usual.saturating_mul(10)))
+    }
+
+    fn next_task(&mut self) -> u64 {
+        self.last_task = self.last_task.saturating_add(1);
+        self.last_task
+    }
+
+    /// Whether an action of this kind can lead at once to another: then the loop plans again without waiting.
+    pub fn leads_on(actions: &[Action]) -> bool {
+        actions.iter().any(|action| match action {
+            Action::Record { event, .. } => !matches!(event, Event::AttemptFailed { .. }),
+            Action::CreateSector { .. } | Action::OpenRepo(_) | Action::StartWorker(_) | Action::StopWorker(_) => true,
+            Action::StartDevnet
+            | Action::PrepareMiner
+            | Action::PrepareParams(_)
+            | Action::DrawTicket(_)
+            | Action::Run { .. }
+            | Action::SubmitPreCommit(_)
+            | Action::SubmitCommit(_)
+            | Action::Push(_) => false,
+        })
+    }
+}
+

@@ -1,0 +1,125 @@
+//! Turns what the daemon knows into the planner's [`Observed`], and into the questions for the chain.
+
+use super::{observer::Questions, world::World};
+use crate::{
+    plan::{Assignee, MessageSeen, Observed, SectorSeen},
+    sector::{ChainNow, Record, State},
+    store::MessageStatus,
+    units::{AttoFil, SectorNumber, UnixMillis},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl World {
+    /// What is, now.
+    pub fn observed(&self, now: UnixMillis) -> Observed {
+        let (view, trouble) = {
+            let sight = self.sight.borrow();
+            (sight.view.clone(), sight.trouble.clone())
+        };
+        let devnet_up = self.devnet.as_ref().is_some_and(|devnet| devnet.view().state == "running");
+        Observed {
+            now,
+            chain: view.as_ref().map(|view| ChainNow {
+                head: view.head.height,
+                finalized: view.finalized,
+                challenge_delay: view.network.pre_commit_challenge_delay,
+            }),
+            base_fee: view.as_ref().map_or(AttoFil::ZERO, |view| view.head.base_fee),
+            chain_trouble: trouble,
+            devnet_running: self.devnet_started || devnet_up || !self.desired.devnet,
+            miner: self.miner_seen.clone(),
+            params: self.params.clone(),
+            repos: self.repos.iter().map(|(name, desk)| (name.clone(), desk.seen.clone())).collect(),
+            workers: self.workers_seen(),
+            sectors: self.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
+            messages: self.messages_seen(),
+            next_number: self.next_number(),
+        }
+    }
+
+    fn workers_seen(&self) -> BTreeMap<Assignee, bool> {
+        let idle: BTreeSet<_> =
+            self.supervisor.views().into_iter().filter(|view| view.state == "idle").map(|view| view.id).collect();
+        let is_idle = |who: &Assignee| idle.iter().any(|id| id.slot == who.slot && id.instance == who.instance);
+        self.started.iter().map(|who| (who.clone(), is_idle(who))).collect()
+    }
+
+    fn sector_seen(&self, record: &Record, now: UnixMillis) -> SectorSeen {
+        let number = record.number;
+        let task = self.tasks.values().find(|task| task.number == number);
+        let paused = self.pauses.get(&number).filter(|pause| pause.until > now);
+        let busy = task
+            .map(|task| format!("{} on {}", task.stage.as_str(), task.worker))
+            .or_else(|| self.errand_of.get(&number).map(|doing| (*doing).to_owned()))
+            .or_else(|| paused.map(|pause| format!("the node: {}", pause.why)));
+        SectorSeen { record: record.clone(), facts: self.facts(record), busy }
+    }
+
+    fn messages_seen(&self) -> BTreeMap<crate::sector::MessageId, MessageSeen> {
+        let waiting = self.messages.values().filter(|row| row.status == MessageStatus::Intended && !row.sectors.is_empty());
+        waiting
+            .map(|row| {
+                let seen = MessageSeen {
+                    sectors: row.sectors.clone(),
+                    busy: self.pushing.contains(&row.id),
+                    retry_at: self.message_pauses.get(&row.id).map(|pause| pause.until),
+                };
+                (row.id.clone(), seen)
+            })
+            .collect()
+    }
+
+    /// Asks the observer what the records need to know; only a change wakes it.
+    pub fn ask(&self) {
+        let mut asked = Questions { miner: self.miner.as_ref().map(|miner| miner.id), ..Questions::default() };
+        if asked.miner.is_none() {
+            return;
+        }
+        for record in self.records.values() {
+            match record.state {
+                State::Proving => drop(asked.proven.insert(record.number)),
+                State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => {}
+                State::PreCommit1 | State::PreCommitting => {
+                    asked.sectors.insert(record.number, record.ticket.as_ref().map(|ticket| ticket.epoch));
+                }
+                State::Packing
+                | State::PreCommit2
+                | State::WaitSeed
+                | State::Committing
+                | State::CommitWait
+                | State::FinalizeSector
+                | State::SealFailed
+                | State::PreCommitFailed
+                | State::ComputeProofFailed
+                | State::CommitFailed
+                | State::Faulty
+                | State::FaultReported => drop(asked.sectors.insert(record.number, None)),
+            }
+            let awaited = matches!(record.state, State::WaitSeed | State::CommitWait);
+            if let Some(id) = self.message_of(record).filter(|_| awaited)
+                && let Some(cid) = self.messages.get(id).and_then(|row| cid(&row.status))
+            {
+                asked.messages.insert(id.clone(), cid);
+            }
+        }
+        self.questions.send_if_modified(|known| {
+            let changed = *known != asked;
+            *known = asked;
+            changed
+        });
+    }
+
+
+    /// Sectors on which work is going on or waited for.
+    pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
+        self.records.iter().filter(|(_, record)| record.state != State::Proving)
+    }
+}
+
+fn cid(status: &MessageStatus) -> Option<String> {
+    match status {
+        MessageStatus::Pushed(pushed) => Some(pushed.cid.clone()),
+        MessageStatus::Landed(executed) => Some(executed.cid.clone()),
+        MessageStatus::Intended | MessageStatus::Refused { .. } => None,
+    }
+}

@@ -1,0 +1,299 @@
+//! Builds the status snapshot from what the daemon knows and from the plan's holds, and writes it for `seald status`.
+
+use super::world::World;
+use crate::{
+    plan::{Hold, MinerSeen, ParamsSeen, Plan, RepoSeen, Subject},
+    sector::{Stage, State, WakeUp},
+    status::{
+        Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target,
+    },
+    supervisor::{TaskView, WorkerView},
+    units::{Bytes, SectorNumber, UnixMillis},
+};
+use std::{collections::BTreeMap, io, path::Path};
+
+impl World {
+    /// Everything `seald status` can say, now.
+    pub fn snapshot(&self, plan: &Plan, now: UnixMillis) -> Snapshot {
+        let views = self.supervisor.views();
+        Snapshot {
+            format_version: FORMAT_VERSION,
+            at: now,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            manifest: self.manifest.files.first().map(|f| f.display().to_string()).unwrap_or_default(),
+            miner: self.miner.as_ref().map(|miner| miner.id),
+            prover: self.prover.as_str().to_owned(),
+            preparing: self.preparing(&views, now),
+            chain: self.chain_status(),
+            target: self.target(now),
+            slots: views.iter().map(|view| self.slot_status(view)).collect(),
+            sectors: self.sector_statuses(&views, plan, now),
+            counts: self.counts(),
+            repos: self.repo_statuses(),
+            alarms: self.alarms(&views),
+        }
+    }
+
+    fn preparing(&self, views: &[WorkerView], now: UnixMillis) -> Vec<Preparing> {
+        let line = |what: &str, step: String| Preparing { what: what.to_owned(), step, permille: None, eta_ms: None };
+        let mut lines = Vec::new();
+        if self.sight.borrow().view.is_none() {
+            let why = self.sight.borrow().trouble.clone().unwrap_or_else(|| "waiting for its first answer".to_owned());
+            lines.push(line("the chain", why));
+        }
+        match &self.miner_seen {
+            MinerSeen::Known => {}
+            MinerSeen::Unknown => lines.push(line("the miner actor", "waits for the chain".to_owned())),
+            MinerSeen::Preparing { step } => lines.push(line("the miner actor", step.clone())),
+            MinerSeen::Failed { why, .. } => lines.push(line("the miner actor", why.clone())),
+        }
+        let what = format!("proof parameters for {} sectors", self.desired.sector_size);
+        match &self.params {
+            ParamsSeen::Ready => {}
+            ParamsSeen::Missing => {}
+            ParamsSeen::Failed { why, .. } => lines.push(line(&what, why.clone())),
+            ParamsSeen::Preparing => {
+                let task = views.iter().filter_map(|v| v.task.as_ref()).find(|t| Some(t.task) == self.params_task);
+                lines.push(Preparing {
+                    what,
+                    step: task.map_or_else(|| "its worker starts".to_owned(), |task| task.step.clone()),
+                    permille: task.map(|task| task.permille),
+                    eta_ms: task.and_then(|task| left(task, None, now)),
+                });
+            }
+        }
+        lines
+    }
+
+    fn chain_status(&self) -> ChainStatus {
+        let sight = self.sight.borrow();
+        let view = sight.view.as_ref();
+        let pending = self.messages.values().filter(|row| row.status.is_live()).count();
+        ChainStatus {
+            network: view.map(|view| view.network.name.clone()),
+            head: view.map(|view| view.head.height),
+            seen: view.map(|view| view.at),
+            trouble: sight.trouble.clone(),
+            messages_pending: u64::try_from(pending).unwrap_or(u64::MAX),
+            worker_balance: view.and_then(|view| view.worker_balance),
+        }
+    }
+
+    fn target(&self, now: UnixMillis) -> Target {
+        let in_flight = self.records.values().filter(|r| !r.state.is_final()).count();
+        Target {
+            wanted: self.desired.sectors,
+            proving: self.proving(),
+            in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
+            eta_ms: self.target_eta(now),
+        }
+    }
+
+    /// The slowest stage decides: what is left of it over all sectors, shared by its workers, and one pass through
+    /// the rest. Known only once every stage was measured.
+    fn target_eta(&self, now: UnixMillis) -> Option<u64> {
+        let left = self.desired.sectors.saturating_sub(self.proving());
+        if left == 0 {
+            return Some(0);
+        }
+        let stages = [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
+        let mut slowest = 0_u64;
+        let mut once = 0_u64;
+        for stage in stages {
+            let mean = *self.durations.get(&stage)?;
+            let workers = self.desired.slots.values().filter(|slot| slot.stages.contains(&stage)).map(|s| u64::from(s.count));
+            let done = self.records.values().filter(|r| past(r.state, stage)).count();
+            let todo = self.desired.sectors.saturating_sub(u64::try_from(done).unwrap_or(u64::MAX));
+            let running = self.tasks.values().filter(|task| task.stage == stage);
+            let spent: u64 = running.map(|task| now.ms_since(task.started).min(mean)).sum();
+            let all = mean.saturating_mul(todo).saturating_sub(spent).checked_div(workers.sum::<u64>().max(1))?;
+            slowest = slowest.max(all);
+            once = if todo == 0 { once } else { once.saturating_add(mean) };
+        }
+        let view = self.sight.borrow().view.clone()?;
+        let wait = view.network.pre_commit_challenge_delay.saturating_add(self.desired.policy.seed_confidence);
+        let waits = self.records.values().any(|r| !past(r.state, Stage::Commit) && r.seed.is_none());
+        let epochs = if waits { u64::try_from(wait).unwrap_or(0) } else { 0 };
+        let chain = epochs.saturating_mul(view.network.block_delay_secs).saturating_mul(1000);
+        Some(slowest.max(once.min(slowest.saturating_add(once))).saturating_add(chain))
+    }
+
+    fn slot_status(&self, view: &WorkerView) -> SlotStatus {
+        let task = view.task.as_ref().map(|task| match self.tasks.get(&task.task) {
+            Some(of) => format!("sector {} {}", of.number, of.stage.as_str()),
+            None => "proof parameters".to_owned(),
+        });
+        SlotStatus {
+            slot: view.id.slot.clone(),
+            instance: view.id.instance,
+            state: view.state.to_owned(),
+            pid: view.pid,
+            task,
+            restarts: view.restarts,
+            note: view.note.clone(),
+        }
+    }
+
+    fn sector_statuses(&self, views: &[WorkerView], plan: &Plan, now: UnixMillis) -> Vec<SectorStatus> {
+        let holds: BTreeMap<SectorNumber, &Hold> = plan
+            .holds
+            .iter()
+            .filter_map(|hold| match &hold.about {
+                Subject::Sector(number) => Some((*number, hold)),
+                Subject::Daemon | Subject::Pledge | Subject::Repo(_) | Subject::Slot(_) | Subject::Message(_) => None,
+            })
+            .collect();
+        self.in_flight()
+            .map(|(number, record)| {
+                let task = self.tasks.iter().find(|(_, task)| task.number == *number);
+                let view = task.and_then(|(id, _)| views.iter().filter_map(|v| v.task.as_ref()).find(|v| v.task == *id));
+                let hold = holds.get(number).filter(|_| task.is_none());
+                let pause = self.pauses.get(number).filter(|pause| pause.until > now);
+                let usual = task.and_then(|(_, task)| self.durations.get(&task.stage).copied());
+                SectorStatus {
+                    number: *number,
+                    state: record.state.to_string(),
+                    entered: record.entered,
+                    step: view.map(|view| view.step.clone()).filter(|step| !step.is_empty()),
+                    permille: view.map(|view| view.permille),
+                    eta_ms: view.and_then(|view| left(view, usual, now)),
+                    slot: task.map(|(_, task)| task.worker.to_string()),
+                    waits_for: hold
+                        .map(|hold| hold.reason.clone())
+                        .or_else(|| pause.map(|pause| format!("the node: {}", pause.why)))
+                        .or_else(|| self.errand_of.get(number).map(|doing| (*doing).to_owned())),
+                    until: hold.and_then(|hold| until(hold.until, now)),
+                    failure: record.failure.as_ref().map(|f| format!("{}: {}", f.doing, f.error)),
+                    attempts: record.attempts,
+                }
+            })
+            .collect()
+    }
+
+    fn counts(&self) -> Vec<(String, u64)> {
+        let count = |state: &State| self.records.values().filter(|record| record.state == *state).count();
+        let counted = State::ALL.iter().map(|state| (state.to_string(), u64::try_from(count(state)).unwrap_or(u64::MAX)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn repo_statuses(&self) -> Vec<RepoStatus> {
+        let promised = crate::plan::promises(self.records.values());
+        self.manifest
+            .repos
+            .iter()
+            .map(|(name, wish)| {
+                let desk = self.repos.get(name);
+                let (state, free) = match desk.map(|desk| &desk.seen) {
+                    Some(RepoSeen::Open(room)) => ("ready".to_owned(), room.free.less(room.reserve)),
+                    Some(RepoSeen::Unusable { why, .. }) => (why.clone(), Bytes::default()),
+                    Some(RepoSeen::Closed) | None => ("to be opened".to_owned(), Bytes::default()),
+                };
+                let roles = [(wish.seal, "seal"), (wish.store, "store")];
+                RepoStatus {
+                    name: name.clone(),
+                    path: wish.path.display().to_string(),
+                    state,
+                    roles: roles.iter().filter(|(on, _)| *on).map(|(_, role)| (*role).to_owned()).collect(),
+                    capacity: desk.map_or(Bytes::default(), |desk| desk.capacity),
+                    free,
+                    reserved: promised.reserved(name),
+                }
+            })
+            .collect()
+    }
+
+    fn alarms(&self, views: &[WorkerView]) -> Vec<Alarm> {
+        let mut alarms: Vec<Alarm> = Vec::new();
+        let mut raise = |about: String, what: String, remedy: &str| alarms.push(Alarm { about, what, remedy: remedy.to_owned() });
+        for view in views.iter().filter(|view| view.state == "quarantined") {
+            let why = view.note.clone().unwrap_or_else(|| "it ended too often".to_owned());
+            raise(format!("slot {}", view.id), why, "look at its log, mend the cause, then restart seald");
+        }
+        for (name, desk) in &self.repos {
+            if let RepoSeen::Unusable { why, .. } = &desk.seen {
+                raise(format!("repo {name}"), why.clone(), "seald goes on by itself once the repo is usable again");
+            }
+        }
+        for record in self.records.values() {
+            let number = record.number;
+            let why = record.failure.as_ref().map_or_else(String::new, |f| format!("{}: {}", f.doing, f.error));
+            let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
+            match record.state {
+                State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => {
+                    raise(format!("sector {number}"), format!("{}: {why}", record.state), "it is lost; its files are kept");
+                }
+                State::Faulty | State::FaultReported => raise(
+                    format!("sector {number}"),
+                    "the chain lists it as faulty".to_owned(),
+                    "check that its sealed file and cache are readable",
+                ),
+                _ if parked => raise(
+                    format!("sector {number}"),
+                    format!("parked after {} attempts: {why}", record.attempts),
+                    "mend the cause named here; nothing of the sector is removed",
+                ),
+                _ => {}
+            }
+        }
+        for row in &self.unreadable {
+            raise(row.what.clone(), row.error.clone(), "restore the database from a backup; seald works around the row");
+        }
+        if let MinerSeen::Failed { why, .. } = &self.miner_seen {
+            raise("miner".to_owned(), why.clone(), "seald tries again by itself; correct the manifest if it names the cause");
+        }
+        if let ParamsSeen::Failed { why, .. } = &self.params {
+            raise("proof parameters".to_owned(), why.clone(), "seald tries again by itself; see `seald params check`");
+        }
+        alarms
+    }
+}
+
+/// Whether a sector in `state` needs `stage` no more.
+const fn past(state: State, stage: Stage) -> bool {
+    let needs = match state {
+        State::Packing | State::PreCommit1 | State::SealFailed => 0,
+        State::PreCommit2 => 1,
+        State::PreCommitting | State::WaitSeed | State::Committing | State::PreCommitFailed | State::ComputeProofFailed => 2,
+        State::CommitWait | State::CommitFailed | State::FinalizeSector => 3,
+        State::Proving | State::Faulty | State::FaultReported => 4,
+        State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => 0,
+    };
+    let order = match stage {
+        Stage::PreCommit1 => 0,
+        Stage::PreCommit2 => 1,
+        Stage::Commit => 2,
+        Stage::Finalize => 3,
+    };
+    needs > order
+}
+
+/// Milliseconds left: by the usual duration when there is one, else by how far it is.
+fn left(task: &TaskView, usual: Option<u64>, now: UnixMillis) -> Option<u64> {
+    let spent = now.ms_since(task.started);
+    if let Some(usual) = usual.filter(|usual| *usual > spent) {
+        return Some(usual.saturating_sub(spent));
+    }
+    let done = u64::from(task.permille);
+    spent.saturating_mul(1000_u64.saturating_sub(done)).checked_div(done)
+}
+
+fn until(wake: WakeUp, now: UnixMillis) -> Option<String> {
+    match wake {
+        WakeUp::NextHead => None,
+        WakeUp::At(epoch) => Some(epoch.to_string()),
+        WakeUp::Time(at) => Some(format!("{} s", at.ms_since(now).div_ceil(1000))),
+        WakeUp::Operator => Some("an operator acts".to_owned()),
+    }
+}
+
+/// Replaces the status file. Its content matters for seconds only, so it is not synced to disk.
+///
+/// # Errors
+/// The state folder cannot be written.
+pub fn write(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    let text = serde_json::to_vec(snapshot)?;
+    let next = dir.join("status.json.next");
+    std::fs::write(&next, text)?;
+    std::fs::rename(next, dir.join(crate::cli::status::FILE))
+}

@@ -1,0 +1,152 @@
+//! Everything before the first turn: state folder, lock, database, and what they remember.
+
+use super::{
+    lock::{LockError, StateLock},
+    observer::{Questions, Sight},
+    workers,
+    world::World,
+};
+use crate::{
+    manifest::{ChainSource, Manifest},
+    plan::{self, Desired, MinerSeen, Observed, ParamsSeen},
+    proofs::{Prover, params},
+    sector::Stage,
+    store::{Store, StoreError},
+    supervisor::{Supervisor, WorkerEvent},
+    units::UnixMillis,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// How the daemon shall run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The manifest in force.
+    pub manifest: Manifest,
+    /// Which prover workers and devnet run.
+    pub prover: Prover,
+    /// End once the target is met.
+    pub until_target: bool,
+    /// Milliseconds of a devnet epoch, for tests.
+    pub devnet_epoch_ms: Option<u64>,
+}
+
+/// The daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another one runs, or the state folder cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The simulated prover is for devnets.
+    #[error("the simulated prover proves nothing, and chain.endpoints names a real network: use it with chain.devnet = true")]
+    SimulatedOnRealNetwork,
+    /// This build has no proofs.
+    #[error("this seald was built without the cargo feature `proofs`: it can only run with simulated proofs on a devnet")]
+    NoProofs,
+}
+
+pub(super) type Started = (World, StateLock, watch::Sender<Sight>, watch::Receiver<Questions>);
+
+/// The world as the last run left it.
+pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -> Result<Started, StartError> {
+    let Options { manifest, prover, .. } = options;
+    match prover {
+        Prover::Simulated if manifest.chain.source != ChainSource::Devnet => {
+            return Err(StartError::SimulatedOnRealNetwork);
+        }
+        Prover::Real if cfg!(not(feature = "proofs")) => return Err(StartError::NoProofs),
+        Prover::Simulated | Prover::Real => {}
+    }
+    let lock = StateLock::take(&manifest.state.dir).await?;
+    let store = Store::open(manifest.state.url.as_str()).await?;
+    let (records, mut unreadable) = store.sectors().await?;
+    let (messages, unreadable_messages) = store.messages().await?;
+    unreadable.extend(unreadable_messages);
+    let size = manifest.miner.sector_size;
+    let durations = durations(&store, size).await?;
+    let (sight_tx, sight) = watch::channel(Sight::default());
+    let (questions, questions_rx) = watch::channel(Questions::default());
+    let world = World {
+        desired: Desired::of(&manifest),
+        prover,
+        records: records.into_iter().map(|record| (record.number, record)).collect(),
+        messages: messages.into_iter().map(|row| (row.id.clone(), row)).collect(),
+        message_pauses: BTreeMap::new(),
+        miner: None,
+        miner_seen: MinerSeen::Unknown,
+        miner_errand: false,
+        miner_pause: None,
+        params: params_seen(prover, &manifest),
+        params_pause: None,
+        params_task: None,
+        repos: BTreeMap::new(),
+        highest_on_disk: None,
+        highest_in_store: store.max_number().await?,
+        supervisor: Supervisor::new(workers::program(), events),
+        devnet: None,
+        devnet_started: false,
+        started: BTreeSet::new(),
+        tasks: BTreeMap::new(),
+        last_task: 0,
+        errands: JoinSet::new(),
+        errand_of: BTreeMap::new(),
+        pushing: BTreeSet::new(),
+        pauses: BTreeMap::new(),
+        sight,
+        questions,
+        durations,
+        unreadable,
+        manifest: Arc::new(manifest),
+        store,
+    };
+    Ok((world, lock, sight_tx, questions_rx))
+}
+
+fn params_seen(prover: Prover, manifest: &Manifest) -> ParamsSeen {
+    let ready = prover == Prover::Simulated || params::ready(manifest.miner.sector_size, &manifest.params.dir);
+    if ready { ParamsSeen::Ready } else { ParamsSeen::Missing }
+}
+
+async fn durations(store: &Store, size: crate::units::SectorSize) -> Result<BTreeMap<Stage, u64>, StoreError> {
+    let stages = [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
+    let known = store.durations().await?;
+    let of = |stage: Stage| known.iter().find(|(name, of, _, _)| name == stage.as_str() && *of == size);
+    Ok(stages.into_iter().filter_map(|stage| of(stage).map(|(_, _, mean, _)| (stage, *mean))).collect())
+}
+
+/// What can be seen without starting anything, for `seald plan`: the database, if there is one, and the parameters.
+/// Workers, repos and chain count as not there: the plan says all that a start would do.
+///
+/// # Errors
+/// The database is there but cannot be read.
+pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, StoreError> {
+    let (records, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
+        Ok(store) => (store.sectors().await?.0, store.setting(super::errands::MINER).await?),
+        Err(StoreError::Missing { .. }) => (Vec::new(), None),
+        Err(error) => return Err(error),
+    };
+    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
+    Ok(Observed {
+        now,
+        chain: None,
+        base_fee: crate::units::AttoFil::ZERO,
+        chain_trouble: Some("`seald plan` does not ask it".to_owned()),
+        devnet_running: false,
+        miner: if miner.is_some() { MinerSeen::Known } else { MinerSeen::Unknown },
+        params: params_seen(Prover::Real, manifest),
+        repos: BTreeMap::new(),
+        workers: BTreeMap::new(),
+        sectors: records.into_iter().map(|record| (record.number, seen(record))).collect(),
+        messages: BTreeMap::new(),
+        next_number: None,
+    })
+}

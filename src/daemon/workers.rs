@@ -1,0 +1,98 @@
+//! What worker processes and the devnet are started with: arguments and whole environments, made from the manifest.
+
+use super::world::World;
+use crate::{
+    manifest::{Gpu, Manifest, Slot},
+    plan::{Assignee, ParamsSeen},
+    proofs::{Prover, simulated},
+    supervisor::{WorkerId, WorkerSpec},
+    units::SlotName,
+};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Longest time to fetch or generate parameters: about 200 GB over a slow line.
+pub const PARAMS_DEADLINE: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// This very program, even after an upgrade has replaced its file.
+pub fn program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
+/// Arguments of the local chain that belongs to this daemon.
+pub fn devnet_args(dir: &Path, prover: Prover, epoch_ms: Option<u64>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["devnet".into(), "--attached".into(), "--listen".into(), "127.0.0.1:0".into()];
+    args.extend(["--dir".into(), dir.into()]);
+    if let Some(ms) = epoch_ms {
+        args.extend(["--epoch-ms".into(), ms.to_string().into()]);
+    }
+    if prover == Prover::Simulated {
+        args.push("--simulate-proofs".into());
+    }
+    args
+}
+
+/// Passed on from the daemon when set; everything else a child needs is made here.
+const PASSED_ON: &[&str] = &["PATH", "HOME", "TMPDIR", "LANG", "RUST_BACKTRACE", simulated::STAGE_MS];
+
+/// The environment every child has.
+pub fn base_env(manifest: &Manifest) -> BTreeMap<String, String> {
+    let passed = PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let mut env: BTreeMap<_, _> = passed.collect();
+    env.insert("FIL_PROOFS_PARAMETER_CACHE".to_owned(), manifest.params.dir.display().to_string());
+    // the proof libraries tell every step at `info`
+    env.insert("RUST_LOG".to_owned(), "warn".to_owned());
+    env
+}
+
+fn slot_env(manifest: &Manifest, slot: &Slot) -> BTreeMap<String, String> {
+    let mut env = base_env(manifest);
+    match &slot.gpu {
+        None => drop(env.insert("BELLMAN_NO_GPU".to_owned(), "1".to_owned())),
+        Some(Gpu::Uuid(uuid)) => drop(env.insert("CUDA_VISIBLE_DEVICES".to_owned(), uuid.clone())),
+        Some(Gpu::Auto) => {}
+    }
+    if let Some(cpus) = &slot.cpus {
+        env.insert("RAYON_NUM_THREADS".to_owned(), cpus.as_set().len().to_string());
+    }
+    env
+}
+
+/// The worker that makes parameters available; no slot of a manifest has its name, which starts with an underscore.
+pub fn params_worker() -> WorkerId {
+    let name = "_params".to_owned();
+    WorkerId { slot: SlotName::try_from(name).expect("a name of small letters and an underscore"), instance: 0 }
+}
+
+impl World {
+    /// Every worker process that shall run now.
+    pub fn wanted_workers(&self) -> BTreeMap<WorkerId, WorkerSpec> {
+        let mut wanted: BTreeMap<_, _> = self.started.iter().filter_map(|who| self.spec(who)).collect();
+        if self.params == ParamsSeen::Preparing {
+            let env = slot_env(&self.manifest, &helper_slot());
+            let spec = WorkerSpec { env, cpus: None, memory: None, prover: self.prover, generation: 1 };
+            wanted.insert(params_worker(), spec);
+        }
+        wanted
+    }
+
+    fn spec(&self, who: &Assignee) -> Option<(WorkerId, WorkerSpec)> {
+        let slot = self.manifest.slots.get(&who.slot)?;
+        let spec = WorkerSpec {
+            env: slot_env(&self.manifest, slot),
+            cpus: slot.cpus.as_ref().map(|cpus| cpus.as_set().clone()),
+            memory: slot.memory,
+            prover: self.prover,
+            generation: 1,
+        };
+        Some((WorkerId { slot: who.slot.clone(), instance: who.instance }, spec))
+    }
+}
+
+fn helper_slot() -> Slot {
+    Slot { tasks: std::collections::BTreeSet::new(), count: 1, gpu: None, cpus: None, memory: None }
+}
