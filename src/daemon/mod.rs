@@ -1,1 +1,3 @@
 //! The one loop: observe, plan, apply.
+
+pub mod connect;
