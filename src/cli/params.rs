@@ -158,9 +158,8 @@ fn listen(kind: SignalKind) -> Outcome<Signal> {
 fn generate(size: SectorSize, dir: &Path) -> Outcome<()> {
     let cancel = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // in this order the second signal finds the flag set and ends the process at once
-        let second = flag::register_conditional_shutdown(signal, 1, Arc::clone(&cancel));
-        second.and_then(|_| flag::register(signal, Arc::clone(&cancel))).or_help(LIMITS)?;
+        // no way out for a second signal: wrappers pass one on twice, and the first ends this within a second
+        flag::register(signal, Arc::clone(&cancel)).or_help(LIMITS)?;
     }
     let view = View::new();
     params::generate(size, dir, &|progress| view.show(&progress), &cancel).map_err(failed)
