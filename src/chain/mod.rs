@@ -5,7 +5,7 @@ pub mod cids;
 pub mod client;
 pub mod endpoint;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub mod messages;
 pub mod params;
 mod rpc;
@@ -215,6 +215,17 @@ pub struct SectorCount {
     pub active: u64,
     /// Faulty.
     pub faulty: u64,
+}
+
+/// A window in which sectors are proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvingDeadline {
+    /// Its index in the proving period.
+    pub index: u64,
+    /// First epoch of the window.
+    pub open: Epoch,
+    /// First epoch after it.
+    pub close: Epoch,
 }
 
 /// A chain question that got no usable answer.

@@ -420,6 +420,18 @@ pub struct MinerSectors {
     pub faulty: u64,
 }
 
+/// `StateMinerProvingDeadline`: what is asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ProvingDeadline {
+    /// Its index in the proving period.
+    pub index: u64,
+    /// First epoch of its window.
+    pub open: i64,
+    /// First epoch after it.
+    pub close: i64,
+}
+
 /// `StateMarketBalance`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -7,105 +7,131 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-use crate::manifest::{self, Loaded, Manifest, Origin, Overrides, Problem, Setting};
-use anyhow::Context as _;
+use super::{
+    Global,
+    failure::{Exit, Outcome, print, print_json},
+};
+use crate::{
+    manifest::{self, Loaded, Manifest, Origin, Overrides, Problem, Setting},
+    proofs::params,
+};
 use host::Host;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The version of the JSON that `--json` prints; raised whenever a field changes its meaning.
 const FORMAT_VERSION: u32 = 1;
 
-/// The manifest has problems.
-const HAS_PROBLEMS: u8 = 3;
-
 /// Arguments of `seald check`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The manifest; drop-ins are the files of the folder with the same name and the ending .d
-    #[arg(value_name = "FILE", env = "SEALD_CONFIG", default_value = "/etc/seald.toml")]
-    pub file: PathBuf,
-    /// Lay a value over the manifest, such as pledge.sectors=5
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Print the report as JSON
+pub struct CheckArgs {
+    /// The manifest, instead of --config
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Print the problems as JSON
     #[arg(long)]
     pub json: bool,
-    /// Print every setting with its value and where it comes from
+    /// Show the value of every key in force and where it came from
     #[arg(long)]
     pub explain: bool,
     /// Look at the text alone, not at this host
     #[arg(long)]
     pub schema_only: bool,
-    /// Print the JSON Schema of the manifest, for editors, and do nothing else
-    #[arg(long, conflicts_with_all = ["json", "explain", "schema_only"])]
+    /// Print the JSON Schema of the manifest and check nothing
+    #[arg(long, conflicts_with_all = ["file", "json", "explain", "schema_only"])]
     pub schema: bool,
 }
 
 /// What was found.
 struct Report {
+    file: PathBuf,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
-    settings: BTreeMap<String, Setting>,
+    /// Every setting in force, when they are to be shown.
+    settings: Option<BTreeMap<String, Setting>>,
 }
 
-/// Checks and prints; 0 when nothing is wrong, 3 when something is. `parameters` names what is missing of the proof
-/// parameters, one sentence each.
+/// Runs `seald check`: [`Exit::Well`] when nothing is wrong, [`Exit::BadManifest`] when something is.
 ///
 /// # Errors
-/// The working directory cannot be read, or standard output cannot be written.
-pub fn run(args: &Args, parameters: &dyn Fn(&Manifest) -> Vec<String>) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
+/// The working directory cannot be read, or stdout cannot be written.
+pub fn run(global: &Global, args: &CheckArgs) -> Outcome {
     if args.schema {
-        writeln!(out, "{:#}", manifest::schema())?;
-        return Ok(ExitCode::SUCCESS);
+        print_json(&manifest::schema())?;
+        return Ok(Exit::Well);
     }
-    let overrides = Overrides::of_process(args.set.clone()).context("cannot read the working directory")?;
-    let report = examine(args, &overrides, parameters);
+    let report = examine(args.file.as_ref().unwrap_or(&global.config), args, &global.overrides()?);
     if args.json {
-        writeln!(out, "{:#}", as_json(args, &report))?;
+        print_json(&as_json(&report))?;
     } else {
-        write!(out, "{}", as_text(args, &report))?;
+        print(&as_text(&report))?;
     }
-    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(HAS_PROBLEMS) })
+    Ok(if report.problems.is_empty() { Exit::Well } else { Exit::BadManifest })
 }
 
-fn examine(args: &Args, overrides: &Overrides, parameters: &dyn Fn(&Manifest) -> Vec<String>) -> Report {
-    let Loaded { manifest, mut warnings, provenance } = match manifest::load(&args.file, overrides) {
+fn examine(file: &Path, args: &CheckArgs, overrides: &Overrides) -> Report {
+    let file = file.to_owned();
+    let Loaded { manifest, mut warnings, provenance } = match manifest::load(&file, overrides) {
         Ok(loaded) => loaded,
-        Err(problems) => return Report { problems, warnings: Vec::new(), settings: BTreeMap::new() },
+        Err(problems) => return Report { file, problems, warnings: Vec::new(), settings: None },
     };
     let mut problems = Vec::new();
     if !args.schema_only {
         let findings = judge::judge(&manifest, &provenance, &Host::look(&manifest));
         problems.extend(findings.problems);
         warnings.extend(findings.warnings);
-        warnings.extend(parameters(&manifest).into_iter().map(|what| judge::about(&provenance, "params.dir", what)));
+        warnings.extend(parameters(&manifest).map(|what| judge::about(&provenance, "params.dir", what)));
     }
-    Report { problems, warnings, settings: provenance }
+    Report { file, problems, warnings, settings: args.explain.then_some(provenance) }
+}
+
+/// What is missing of the proof parameters, and what will be done about it: never a problem, because it is done
+/// before anything is sealed.
+fn parameters(manifest: &Manifest) -> Option<String> {
+    let size = manifest.miner.sector_size;
+    let lacking = match params::lacking(size, &manifest.params.dir) {
+        Ok(lacking) => lacking,
+        Err(error) => return Some(format!("cannot be looked at for parameters: {error}")),
+    };
+    let remedy = if manifest.params.mirror.is_some() {
+        "seald fetches them when it first starts"
+    } else if params::can_generate(size) {
+        "seald generates them when it first starts"
+    } else {
+        "fetch them with `seald params fetch --mirror URL`, or name a params.mirror"
+    };
+    let mut purposes: Vec<_> = lacking.iter().map(|file| file.purpose).collect();
+    purposes.dedup();
+    let purposes: Vec<_> = purposes.into_iter().map(params::Purpose::as_str).collect();
+    (!lacking.is_empty()).then(|| {
+        let (files, purposes) = (counted(lacking.len(), "parameter file"), purposes.join(", "));
+        format!("lacks {files} of {size} sectors ({purposes}); {remedy}")
+    })
 }
 
 fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
-fn as_text(args: &Args, report: &Report) -> String {
-    let Report { problems, warnings, settings } = report;
-    let mut lines = Vec::new();
-    if args.explain {
-        lines.extend(settings.iter().map(|(key, Setting { value, origin })| format!("{key} = {value}  # {origin}")));
-    }
+fn as_text(report: &Report) -> String {
+    let Report { file, problems, warnings, settings } = report;
+    let settings = settings.iter().flatten();
+    let mut lines: Vec<_> =
+        settings.map(|(key, Setting { value, origin })| format!("{key} = {value}  # {origin}")).collect();
     lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.extend(problems.iter().map(Problem::to_string));
     let problems = if problems.is_empty() { "no problems".to_owned() } else { counted(problems.len(), "problem") };
     let warned = if warnings.is_empty() { String::new() } else { format!(", {}", counted(warnings.len(), "warning")) };
-    lines.push(format!("{}: {problems}{warned}\n", args.file.display()));
+    lines.push(format!("{}: {problems}{warned}\n", file.display()));
     lines.join("\n")
 }
 
-fn as_json(args: &Args, report: &Report) -> Value {
-    let Report { problems, warnings, settings } = report;
-    let settings = args.explain.then(|| {
+fn as_json(report: &Report) -> Value {
+    let Report { file, problems, warnings, settings } = report;
+    let settings = settings.as_ref().map(|settings| {
         let setting = |(key, Setting { value, origin }): (&String, &Setting)| {
             (key.clone(), json!({ "value": value, "origin": origin_json(origin) }))
         };
@@ -113,7 +139,7 @@ fn as_json(args: &Args, report: &Report) -> Value {
     });
     json!({
         "format_version": FORMAT_VERSION,
-        "file": args.file,
+        "file": file,
         "ok": problems.is_empty(),
         "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
         "warnings": warnings.iter().map(problem_json).collect::<Vec<_>>(),

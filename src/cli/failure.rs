@@ -61,6 +61,11 @@ impl Failure {
         Self { error: anyhow::anyhow!("{what}"), help: help.into(), exit: Exit::Failed }
     }
 
+    /// An error with all its causes, and what to do about it.
+    pub fn of(error: impl Into<anyhow::Error>, help: impl Into<String>) -> Self {
+        Self { error: error.into(), help: help.into(), exit: Exit::Failed }
+    }
+
     /// The same with another exit code.
     #[must_use]
     pub fn exit(self, exit: Exit) -> Self {
@@ -98,7 +103,7 @@ pub trait OrHelp<T> {
 
 impl<T, E: Into<anyhow::Error>> OrHelp<T> for Result<T, E> {
     fn or_help(self, help: &str) -> Outcome<T> {
-        self.map_err(|error| Failure { error: error.into(), help: help.to_owned(), exit: Exit::Failed })
+        self.map_err(|error| Failure::of(error, help))
     }
 }
 

@@ -19,7 +19,12 @@ pub mod status;
 pub mod version;
 pub mod worker;
 
-use crate::{proofs::Prover, status::paint::Colour};
+use crate::{
+    manifest::{self, Loaded, Overrides},
+    proofs::Prover,
+    status::paint::Colour,
+};
+use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use failure::{Exit, Failure, OrHelp as _, Outcome};
 use std::{ffi::OsString, io, io::IsTerminal, path::PathBuf, process::ExitCode};
@@ -61,6 +66,41 @@ pub struct Global {
     pub log: Option<String>,
 }
 
+impl Global {
+    /// What is laid over the manifest's files: the environment and `--set`.
+    ///
+    /// # Errors
+    /// The working directory cannot be read.
+    pub fn overrides(&self) -> Outcome<Overrides> {
+        let overrides = Overrides::of_process(self.set.clone()).context("cannot read the working directory");
+        overrides.or_help("start seald in a folder that is there")
+    }
+
+    /// The manifest, which must be right.
+    ///
+    /// # Errors
+    /// Every problem of it, with [`Exit::BadManifest`].
+    pub fn load(&self) -> Outcome<Loaded> {
+        manifest::load(&self.config, &self.overrides()?).map_err(|problems| {
+            let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            let config = self.config.display();
+            let failure = Failure::new(
+                format!("the manifest {config} cannot be used:{lines}"),
+                format!("correct it, then `seald check --config {config}` looks at all of it again"),
+            );
+            failure.exit(Exit::BadManifest)
+        })
+    }
+
+    /// Starts logging at the level of `--log`, or else at `level`: to the journal under systemd, else to stderr.
+    ///
+    /// # Errors
+    /// As [`log::start`].
+    pub fn start_log(&self, level: &str) -> Outcome<()> {
+        log::start(self.log.as_deref().unwrap_or(level), &log::Sink::choose())
+    }
+}
+
 fn parse_set(text: &str) -> Result<String, String> {
     match text.split_once('=') {
         Some((key, _)) if !key.trim().is_empty() => Ok(text.to_owned()),
@@ -89,7 +129,7 @@ pub enum Command {
     /// Run the daemon in the foreground until it is told to stop
     Run(run::RunArgs),
     /// Check the manifest, then this host against it; show every problem at once
-    Check(CheckArgs),
+    Check(check::CheckArgs),
     /// Show what a reload would do, in order, what it interrupts and what it costs
     Plan(plan::PlanArgs),
     /// Show what the daemon does, how far it is, and what needs an operator
@@ -115,26 +155,6 @@ pub enum Command {
     Worker(worker::WorkerArgs),
 }
 
-/// Arguments of `seald check`.
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// The manifest, instead of --config
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Print the problems as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Show the value of every key in force and where it came from
-    #[arg(long)]
-    pub explain: bool,
-    /// Look at the text alone, not at this host
-    #[arg(long)]
-    pub schema_only: bool,
-    /// Print the JSON Schema of the manifest and check nothing
-    #[arg(long, conflicts_with_all = ["file", "json", "explain", "schema_only"])]
-    pub schema: bool,
-}
-
 /// Runs what the arguments say and gives the exit code of the process.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
@@ -153,23 +173,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(Cli { global, command }: Cli) -> Outcome {
     match command {
         Command::Run(args) => run::run(&global, &args),
-        Command::Check(args) => check(&global, &args),
+        Command::Check(args) => check::run(&global, &args),
         Command::Plan(args) => plan::run(&global, &args),
         Command::Status(args) => status::run(&global, &args),
         Command::Sectors(args) => sectors::run(&global, &args),
         Command::Info(args) => info::run(&global, &args),
         Command::Init(args) => init::run(&global, &args),
         Command::Params(args) => params::run(&global, &args),
-        Command::Devnet(args) => devnet::run(&global, &args),
+        Command::Devnet(args) => global.start_log("info").and_then(|()| devnet::run(&global, &args)),
         Command::Version(args) => version::run(&args),
         Command::Completions(args) => man::completions(&args),
         Command::Man(args) => man::run(&args),
-        Command::Worker(args) => worker::run(&global, &args),
+        Command::Worker(args) => global.start_log("info").and_then(|()| worker::run(&global, &args)),
     }
-}
-
-fn check(_: &Global, _: &CheckArgs) -> Outcome {
-    Err(unconnected("check"))
 }
 
 /// A command of this version whose room is not in this build.

@@ -2,17 +2,18 @@
 
 use super::{
     Global, colour,
-    failure::{Exit, Failure, Outcome, print, print_json},
-    state_dir, status, unconnected,
+    failure::{Exit, Failure, OrHelp as _, Outcome, print, print_json},
+    runtime, state_dir, status,
 };
 use crate::{
     clock,
+    manifest::Manifest,
     sector::{Record, State},
     status::{
         DaemonState, Report,
         sectors::{HistoryLine, List, Show},
     },
-    store::{HistoryEntry, Unreadable},
+    store::{HistoryEntry, Store, StoreError, Unreadable},
     units::SectorNumber,
 };
 use clap::{
@@ -92,11 +93,34 @@ fn show(global: &Global, args: &ShowArgs, last: Option<&Report>) -> Outcome<()> 
 }
 
 /// Every sector, and the rows that cannot be read.
-fn read_all(_: &Global) -> Outcome<(Vec<Record>, Vec<Unreadable>)> {
-    Err(unconnected("sectors list"))
+fn read_all(global: &Global) -> Outcome<(Vec<Record>, Vec<Unreadable>)> {
+    let manifest = global.load()?.manifest;
+    runtime()?.block_on(async { open(&manifest).await?.sectors().await.or_help(LOOK) })
 }
 
 /// One sector with its history, oldest first; `None` when there is none of that number.
-fn read_one(_: &Global, _: SectorNumber) -> Outcome<Option<(Record, Vec<HistoryEntry>)>> {
-    Err(unconnected("sectors show"))
+fn read_one(global: &Global, number: SectorNumber) -> Outcome<Option<(Record, Vec<HistoryEntry>)>> {
+    let manifest = global.load()?.manifest;
+    runtime()?.block_on(async {
+        let store = open(&manifest).await?;
+        let Some(record) = store.sector(number).await.or_help(LOOK)? else { return Ok(None) };
+        Ok(Some((record, store.history(number).await.or_help(LOOK)?)))
+    })
+}
+
+const LOOK: &str = "look at the database that state.url of the manifest names";
+
+/// The database, for reading beside a daemon or without one.
+///
+/// # Errors
+/// It is not there yet, cannot be read, or is of another version of seald.
+pub async fn open(manifest: &Manifest) -> Outcome<Store> {
+    match Store::open_read_only(manifest.state.url.as_str()).await {
+        Ok(store) => Ok(store),
+        Err(StoreError::Missing { url }) => Err(Failure::new(
+            format!("seald has not run yet with this manifest (no database at {url})"),
+            "start it with `seald run`, or with `systemctl start seald`",
+        )),
+        Err(error) => Err(error).or_help(LOOK),
+    }
 }

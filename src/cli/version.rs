@@ -1,7 +1,7 @@
 //! `seald version`: what this build is made of.
 
 use super::failure::{Exit, Outcome, print, print_json};
-use crate::{status, worker::protocol};
+use crate::{status, store, worker::protocol};
 use clap::Args;
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ pub struct Version {
     pub sectors_format: u32,
     /// Of `seald info --json`.
     pub info_format: u32,
+    /// Of the database.
+    pub store_schema: i64,
     /// Of what daemon and workers say to each other.
     pub worker_protocol: u32,
 }
@@ -54,6 +56,7 @@ impl Version {
             status_format: status::FORMAT_VERSION,
             sectors_format: status::sectors::FORMAT_VERSION,
             info_format: status::info::FORMAT_VERSION,
+            store_schema: store::known_version(),
             worker_protocol: protocol::PROTOCOL,
         }
     }
@@ -65,10 +68,10 @@ impl Version {
             Some(version) => format!("filecoin-proofs-api {version} ({features})"),
             None => "none: this build has the simulated prover only".to_owned(),
         };
-        let Self { seald, status_format, sectors_format, info_format, worker_protocol, .. } = self;
+        let Self { seald, status_format, sectors_format, info_format, store_schema, worker_protocol, .. } = self;
         format!(
             "seald {seald}\nproofs: {proofs}\nformats: status {status_format}, sectors {sectors_format}, \
-             info {info_format}, worker protocol {worker_protocol}\n"
+             info {info_format}, database {store_schema}, worker protocol {worker_protocol}\n"
         )
     }
 }

@@ -232,6 +232,7 @@ impl Record {
             next.entered = now;
         }
         next.state = state;
+        next.count(event);
         next.take(event);
         Ok(next)
     }
@@ -254,49 +255,60 @@ impl Record {
         self.commit = None;
     }
 
-    fn take(&mut self, event: &Event) {
+    /// What the event says about trying: how often, when again, and why not yet.
+    fn count(&mut self, event: &Event) {
         match event {
+            Event::TicketDrawn { .. }
+            | Event::PreCommit1Done
+            | Event::PreCommit2Done { .. }
+            | Event::PreCommitLanded { .. }
+            | Event::SeedReady { .. }
+            | Event::ProofReady { .. }
+            | Event::Proving { .. }
+            | Event::Finalized { .. } => self.progressed(),
+            Event::AttemptFailed { failure, retry_at }
+            | Event::SealPreCommitFailed { failure, retry_at }
+            | Event::ChainPreCommitFailed { failure, retry_at }
+            | Event::ComputeProofFailed { failure, retry_at }
+            | Event::CommitFailed { failure, retry_at } => self.failed(failure, Some(*retry_at)),
+            Event::PackingFailed { failure } | Event::GivenUp { failure } => self.failed(failure, None),
             Event::Packed
+            | Event::PreCommitted { .. }
+            | Event::Committed { .. }
+            | Event::RetrySeal
+            | Event::RetryPreCommit
+            | Event::RetryWaitSeed
+            | Event::RetryComputeProof
+            | Event::RetryInvalidProof
             | Event::RetryCommitWait
             | Event::RetrySubmitCommit
             | Event::Faulty
             | Event::FaultReported
             | Event::Recovered
             | Event::FaultedFinal => self.retry_at = None,
-            Event::TicketDrawn { ticket } => {
-                self.progressed();
-                self.ticket = Some(ticket.clone());
-            }
+            Event::TicketExpired | Event::PreCommitReverted | Event::CommitReverted => {}
+        }
+    }
+
+    /// What the event says about the sector itself.
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::TicketDrawn { ticket } => self.ticket = Some(ticket.clone()),
             Event::TicketExpired => {
                 self.ticket = None;
                 self.sealed = None;
             }
-            Event::PreCommit1Done => self.progressed(),
-            Event::PreCommit2Done { sealed } => {
-                self.progressed();
-                self.sealed = Some(sealed.clone());
-            }
-            Event::AttemptFailed { failure, retry_at } => self.failed(failure, Some(*retry_at)),
-            Event::SealPreCommitFailed { failure, retry_at } => {
-                self.failed(failure, Some(*retry_at));
-                self.invalid_proofs = 0;
-            }
-            Event::ChainPreCommitFailed { failure, retry_at } => {
-                self.failed(failure, Some(*retry_at));
+            Event::PreCommit2Done { sealed } => self.sealed = Some(sealed.clone()),
+            Event::SealPreCommitFailed { .. } => self.invalid_proofs = 0,
+            Event::ChainPreCommitFailed { .. } => {
                 self.precommit = None;
                 self.forget_proof();
             }
-            Event::ComputeProofFailed { failure, retry_at } | Event::CommitFailed { failure, retry_at } => {
-                self.failed(failure, Some(*retry_at));
-                self.commit = None;
-            }
-            Event::PackingFailed { failure } | Event::GivenUp { failure } => self.failed(failure, None),
+            Event::ComputeProofFailed { .. } | Event::CommitFailed { .. } => self.commit = None,
             Event::PreCommitted { message } => {
-                self.retry_at = None;
                 self.precommit = Some(PreCommit { message: message.clone(), landed: None });
             }
             Event::PreCommitLanded { landed } => {
-                self.progressed();
                 let message = self.precommit.take().and_then(|p| p.message);
                 self.precommit = Some(PreCommit { message, landed: Some(landed.clone()) });
                 self.seed = None;
@@ -309,47 +321,37 @@ impl Record {
                 self.forget_proof();
             }
             Event::SeedReady { seed } => {
-                self.progressed();
                 if self.seed.as_ref() != Some(seed) {
                     self.forget_proof();
                 }
                 self.seed = Some(seed.clone());
             }
-            Event::ProofReady { porep } => {
-                self.progressed();
-                self.porep = Some(porep.clone());
-            }
-            Event::Committed { message } => {
-                self.retry_at = None;
-                self.commit = Some(Commit { message: message.clone() });
-            }
+            Event::ProofReady { porep } => self.porep = Some(porep.clone()),
+            Event::Committed { message } => self.commit = Some(Commit { message: message.clone() }),
             Event::Proving { activation } => {
-                self.progressed();
                 self.invalid_proofs = 0;
                 self.activation = Some(activation.clone());
             }
             Event::CommitReverted => self.activation = None,
-            Event::Finalized { store } => {
-                self.progressed();
-                self.store = Some(store.clone());
-            }
-            Event::RetrySeal => {
-                self.sealed = None;
-                self.retry_at = None;
-            }
-            Event::RetryPreCommit | Event::RetryWaitSeed => {
-                self.retry_at = None;
-                self.forget_proof();
-            }
-            Event::RetryComputeProof => {
-                self.porep = None;
-                self.retry_at = None;
-            }
+            Event::Finalized { store } => self.store = Some(store.clone()),
+            Event::RetrySeal => self.sealed = None,
+            Event::RetryPreCommit | Event::RetryWaitSeed => self.forget_proof(),
+            Event::RetryComputeProof => self.porep = None,
             Event::RetryInvalidProof => {
                 self.porep = None;
-                self.retry_at = None;
                 self.invalid_proofs = self.invalid_proofs.saturating_add(1);
             }
+            Event::Packed
+            | Event::PreCommit1Done
+            | Event::AttemptFailed { .. }
+            | Event::PackingFailed { .. }
+            | Event::GivenUp { .. }
+            | Event::RetryCommitWait
+            | Event::RetrySubmitCommit
+            | Event::Faulty
+            | Event::FaultReported
+            | Event::Recovered
+            | Event::FaultedFinal => {}
         }
     }
 }

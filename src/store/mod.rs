@@ -12,7 +12,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
-pub use open::Store;
+pub use open::{Store, known_version};
 
 use crate::{
     chain::{Executed, Message, Pushed},

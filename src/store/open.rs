@@ -119,7 +119,8 @@ impl Engine {
     }
 }
 
-fn known_version() -> i64 {
+/// The schema version this program writes and reads.
+pub fn known_version() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 

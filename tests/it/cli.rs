@@ -214,3 +214,47 @@ fn a_snapshot_of_another_version_is_named() {
     assert!(said.starts_with("error: cannot understand ") && said.contains("format_version"), "{said}");
     assert!(said.contains("\nhelp: "), "{said}");
 }
+
+/// A folder with a manifest of this text, and `seald` in it.
+fn with_manifest(manifest: &str, args: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("seald.toml"), manifest).unwrap();
+    command(args).env("SEALD_CONFIG", "seald.toml").current_dir(folder.path()).output().unwrap()
+}
+
+fn devnet() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/configs/devnet.toml")).unwrap()
+}
+
+#[test]
+fn check_is_0_for_the_devnet_and_3_for_a_slip() {
+    let right = with_manifest(&devnet(), &["check"]);
+    assert_eq!((right.status.code(), text(&right.stderr)), (Some(0), String::new()), "{}", text(&right.stdout));
+    let wrong = with_manifest(&devnet().replace("sectors = 2", "sector = 2"), &["check", "--json"]);
+    assert_eq!(wrong.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&wrong.stdout).unwrap();
+    assert_eq!((&json["ok"], &json["format_version"]), (&false.into(), &1.into()));
+    assert!(json["problems"].to_string().contains("did you mean"), "{json}");
+}
+
+#[test]
+fn commands_that_need_the_manifest_show_its_problems() {
+    for args in [&["info"][..], &["sectors", "list"], &["params", "check"]] {
+        let Output { status, stdout, stderr } = with_manifest("[miner]\nactor = 7\n", args);
+        assert_eq!((status.code(), text(&stdout)), (Some(3), String::new()), "{args:?}");
+        let said = text(&stderr);
+        assert!(said.contains("\n  seald.toml:2:9: miner.actor: ") && said.contains("\nhelp: "), "{said}");
+    }
+}
+
+#[test]
+fn before_the_first_run_every_command_says_what_to_do() {
+    for args in [&["info"][..], &["sectors", "list"], &["sectors", "show", "1"], &["params", "fetch"]] {
+        let Output { status, stdout, stderr } = with_manifest(&devnet(), args);
+        assert_eq!((status.code(), text(&stdout)), (Some(1), String::new()), "{args:?}");
+        let said = text(&stderr);
+        assert!(said.starts_with("error: ") && said.contains("\nhelp: "), "{said}");
+    }
+    let said = text(&seald(&["params", "check", "--config", "none.toml"]).stderr);
+    assert!(said.contains("\nhelp: give --sector-size"), "{said}");
+}

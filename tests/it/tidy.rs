@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("repo", &["units", "error", "sector", "worker::protocol", "clock", "plan::space"]),
     ("chain", &["units", "error", "store", "sector::MessageId", "clock"]),
     ("store", &["units", "error", "sector", "chain"]),
-    ("proofs", &["units", "error", "sector"]),
+    ("proofs", &["units", "error", "sector", "clock"]),
     ("worker", &["units", "error", "repo", "proofs", "sector", "clock"]),
     ("supervisor", &["units", "error", "worker::protocol", "sector", "proofs::Prover", "clock"]),
     ("devnet", &["units", "error", "chain", "proofs", "clock", "repo"]),

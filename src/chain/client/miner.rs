@@ -3,8 +3,8 @@
 use super::{Client, key};
 use crate::{
     chain::{
-        Allocated, ChainError, Funds, MarketBalance, MinerInfo, Power, PreCommitInfo, SectorCount, SectorInfo, TipSet,
-        cids, params, wire,
+        Allocated, ChainError, Funds, MarketBalance, MinerInfo, Power, PreCommitInfo, ProvingDeadline, SectorCount,
+        SectorInfo, TipSet, cids, params, wire,
     },
     units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize},
 };
@@ -199,6 +199,16 @@ impl Client {
     pub async fn sector_count(&self, miner: MinerId, at: &TipSet) -> Result<SectorCount, ChainError> {
         let found: wire::MinerSectors = self.ask("StateMinerSectorCount", (miner.to_address(), key(at))).await?;
         Ok(SectorCount { live: found.live, active: found.active, faulty: found.faulty })
+    }
+
+    /// The window that is open, or the next one.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn proving_deadline(&self, miner: MinerId, at: &TipSet) -> Result<ProvingDeadline, ChainError> {
+        let found: wire::ProvingDeadline = self.ask("StateMinerProvingDeadline", (miner.to_address(), key(at))).await?;
+        let wire::ProvingDeadline { index, open, close } = found;
+        Ok(ProvingDeadline { index, open: Epoch::new(open), close: Epoch::new(close) })
     }
 
     /// Funds in the market actor.

@@ -1,3 +1,5 @@
+//! Each question of the client against a scripted node: what is asked, and what is made of the answer.
+
 use super::*;
 use crate::{
     chain::{

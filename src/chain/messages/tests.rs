@@ -1,3 +1,5 @@
+//! The messages of a miner: their receivers, methods and amounts.
+
 use super::*;
 use crate::{
     chain::cids,

@@ -1,3 +1,5 @@
+//! Calls against nodes that answer, fail, stay silent or are not there.
+
 use super::*;
 use crate::chain::{
     Secret,

@@ -6,7 +6,8 @@
 use super::host::{Access, Host, SecretFile, presealed, token_files};
 use crate::{
     manifest::{Gpu, Key, Manifest, Problem, Setting},
-    units::{Bytes, SectorSize},
+    repo::{finalized_size, sealing_peak},
+    units::Bytes,
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -210,28 +211,3 @@ impl Judge<'_> {
 }
 
 const WRITABLE: &str = "a folder that seald can write to, or one that it can make";
-
-/// Most that one sector takes while it is sealed: replica, layers and trees, and 1 MiB of small files.
-/// Source: sealing-fsm 3.3.
-pub const fn sealing_peak(size: SectorSize) -> Bytes {
-    let cache: u64 = match size {
-        SectorSize::KiB2 => 10_592,
-        SectorSize::MiB8 => 43_160_160,
-        SectorSize::MiB512 => 2_762_248_800,
-        SectorSize::GiB32 => 486_021_567_008,
-        SectorSize::GiB64 => 972_043_133_984,
-    };
-    Bytes::new(cache + size.bytes().as_u64() + (1 << 20))
-}
-
-/// What one finished sector takes: replica, the last tree, and 1 MiB of small files. Source: sealing-fsm 3.3.
-pub const fn finalized_size(size: SectorSize) -> Bytes {
-    let tree: u64 = match size {
-        SectorSize::KiB2 => 32,
-        SectorSize::MiB8 => 18_720,
-        SectorSize::MiB512 => 1_198_368,
-        SectorSize::GiB32 => 76_695_808,
-        SectorSize::GiB64 => 153_391_616,
-    };
-    Bytes::new(tree + size.bytes().as_u64() + (1 << 20))
-}

@@ -2,10 +2,10 @@
 
 use super::{
     host::{Access, Folder, Host, SecretFile, gpus, mount_points, total_memory},
-    judge::{finalized_size, judge, sealing_peak},
+    judge::judge,
     *,
 };
-use std::path::Path;
+use crate::repo::{finalized_size, sealing_peak};
 
 const MANIFEST: &str = r#"
 [miner]
@@ -146,24 +146,21 @@ fn the_kernel_s_files_are_read() {
 
 #[test]
 fn the_report_is_told_in_text_and_in_json() {
-    let args = |json, explain| Args {
-        file: "examples/configs/devnet.toml".into(),
-        set: vec!["pledge.sectors=3".to_owned(), "params.dir=params".to_owned()],
-        json,
-        explain,
-        schema_only: false,
-        schema: false,
-    };
     let folder = tempfile::tempdir().unwrap();
-    let overrides = Overrides { set: args(true, true).set, cwd: folder.path().to_owned(), ..Overrides::default() };
-    let report = examine(&args(false, true), &overrides, &|_| vec!["lacks the parameters of 2KiB".to_owned()]);
+    let set = vec!["pledge.sectors=3".to_owned(), "params.dir=params".to_owned()];
+    let overrides = Overrides { set, cwd: folder.path().to_owned(), ..Overrides::default() };
+    let args = CheckArgs { file: None, json: false, explain: true, schema_only: false, schema: false };
+    let report = examine(Path::new("examples/configs/devnet.toml"), &args, &overrides);
     assert_eq!(report.problems, [], "an empty folder is all that a devnet needs");
-    let text = as_text(&args(false, true), &report);
+    let text = as_text(&report);
     assert!(text.contains("\npledge.sectors = 3  # --set pledge.sectors\n"), "{text}");
-    assert!(text.contains("lacks the parameters of 2KiB"), "{text}");
+    assert!(text.contains("\nwarning: --set params.dir: params.dir: ") && text.contains(" parameter"), "{text}");
     assert!(text.contains("\nexamples/configs/devnet.toml: no problems, 1 warning"), "{text}");
-    let json = as_json(&args(true, true), &report);
+    let json = as_json(&report);
     assert_eq!(json["format_version"], 1);
     assert_eq!(json["settings"]["pledge.sectors"]["origin"]["set"], "pledge.sectors");
     assert_eq!(json["warnings"][0]["key"], "params.dir");
+    let brief =
+        as_json(&examine(Path::new("examples/configs/devnet.toml"), &CheckArgs { explain: false, ..args }, &overrides));
+    assert_eq!(brief["settings"], Value::Null);
 }

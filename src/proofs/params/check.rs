@@ -19,19 +19,30 @@ pub fn check(size: SectorSize, dir: &Path) -> Result<Vec<FileReport>, ParamsErro
     check_files(catalog::files(size)?, dir, can_generate(size))
 }
 
-/// Whether proving can start: every file that sealing and proving need is there, has the length that its own counts
-/// add up to, and belongs to its verifying key. Takes a few reads, so it does not find a changed byte; [`check`] does.
+/// Whether proving can start: [`lacking`] finds nothing.
 pub fn ready(size: SectorSize, dir: &Path) -> bool {
-    catalog::files(size).is_ok_and(|files| complete(&files, dir))
+    lacking(size, dir).is_ok_and(|lacking| lacking.is_empty())
 }
 
-/// [`ready`] for these files.
-pub fn complete(files: &[ParamFile], dir: &Path) -> bool {
-    let needed = |file: &&ParamFile| file.purpose != Purpose::Aggregation;
-    files.iter().filter(needed).all(|file| {
+/// The files that sealing and proving need and that are not there, do not have the length that their own counts add
+/// up to, or do not belong to their verifying key. Takes a few reads, so it does not find a changed byte; [`check`]
+/// does.
+///
+/// # Errors
+/// Nobody knows the files of this size.
+pub fn lacking(size: SectorSize, dir: &Path) -> Result<Vec<ParamFile>, ParamsError> {
+    Ok(lacking_of(catalog::files(size)?, dir))
+}
+
+/// [`lacking`] for these files.
+pub fn lacking_of(mut files: Vec<ParamFile>, dir: &Path) -> Vec<ParamFile> {
+    let all = files.clone();
+    let fits = |file: &ParamFile| {
         let fits = shape(&dir.join(&file.name), file.kind).is_ok_and(|shape| matches!(shape, Shape::Fits(_)));
-        fits && stray_key(files, file, dir).is_ok_and(|stray| !stray)
-    })
+        fits && stray_key(&all, file, dir).is_ok_and(|stray| !stray)
+    };
+    files.retain(|file| file.purpose != Purpose::Aggregation && !fits(file));
+    files
 }
 
 /// [`check`] for these files.
@@ -152,14 +163,14 @@ mod tests {
         let with = |p: &[u8], k: &[u8]| {
             fs::write(dir.path().join("p"), p).unwrap();
             fs::write(dir.path().join("k"), k).unwrap();
-            complete(&files, dir.path())
+            lacking_of(files.to_vec(), dir.path()).is_empty()
         };
         assert!(with(&params, &key));
         assert!(!with(&params[..params.len() - 1], &key));
         assert!(!with(&params[..900], &key));
         assert!(!with(&params, &other));
         fs::remove_file(dir.path().join("k")).unwrap();
-        assert!(!complete(&files, dir.path()));
+        assert_eq!(lacking_of(files.to_vec(), dir.path()).len(), 1);
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod setup;
 #[cfg(feature = "proofs")]
 mod synthesis;
 
-pub use check::{check, ready};
+pub use check::{check, lacking, ready};
 pub use fetch::fetch;
 #[cfg(feature = "proofs")]
 pub use generate::generate;

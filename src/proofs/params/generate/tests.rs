@@ -120,7 +120,7 @@ fn the_files_are_good_and_the_second_of_two_finds_them() {
     let files = [set().params, set().key];
     let reports = check::check_files(files.to_vec(), dir.path(), true).unwrap();
     assert!(reports.iter().all(|report| report.state == FileState::Good(Origin::Generated)), "{reports:?}");
-    assert!(check::complete(&files, dir.path()));
+    assert_eq!(check::lacking_of(files.to_vec(), dir.path()), []);
     assert_eq!(fs::read_to_string(dir.path().join("chain.meta")).unwrap(), r#"{"sector_size":2048}"#);
     let want = ["chain.meta", "chain.params", "chain.params.seald.json", "chain.vk", "chain.vk.seald.json", "lock"];
     assert_eq!(names(dir.path()), want.map(str::to_owned).into());
