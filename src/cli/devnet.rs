@@ -1,6 +1,10 @@
 //! `seald devnet`: a local chain in a box.
 
-use super::{Global, ProverArgs, failure::Outcome, unconnected};
+use super::{
+    Global, ProverArgs,
+    failure::{Exit, Failure, Outcome},
+};
+use crate::devnet::{self, Options};
 use clap::Args;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -8,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf};
 #[derive(Debug, Args)]
 pub struct DevnetArgs {
     /// Folder of its chain; made when it is not there
-    #[arg(long, value_name = "DIR", default_value = "seald-devnet")]
+    #[arg(long, value_name = "DIR", default_value = "devnet-chain")]
     pub dir: PathBuf,
     /// Address it serves JSON-RPC on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1234")]
@@ -31,6 +35,15 @@ pub struct DevnetArgs {
 ///
 /// # Errors
 /// The chain cannot be opened or served.
-pub fn run(_: &Global, _: &DevnetArgs) -> Outcome {
-    Err(unconnected("devnet"))
+pub fn run(_: &Global, args: &DevnetArgs) -> Outcome {
+    let options = Options {
+        dir: args.dir.clone(),
+        listen: args.listen,
+        epoch_ms: args.epoch_ms,
+        manual: args.manual,
+        prover: args.prover.prover(),
+        attached: args.attached,
+    };
+    let ended = super::runtime()?.block_on(devnet::run(options));
+    ended.map(|()| Exit::Well).map_err(|error| Failure::new(format!("{error:#}"), "correct what is named here and start it again: its chain is kept"))
 }

@@ -1,7 +1,21 @@
-//! `seald init`: the part of the plan that must be done before sealing can start, then the end.
+//! `seald init`: only the part of the plan that must be done before sealing starts, then the end: repos, devnet,
+//! miner, parameters. `seald run` does the same by itself.
 
-use super::{Global, ProverArgs, failure::Outcome, unconnected};
+use super::{
+    Global, ProverArgs,
+    failure::{Exit, Outcome, print},
+    live::{self, Output},
+    log,
+    run::explained,
+};
+use crate::{
+    clock,
+    daemon::{self, Ending, Options},
+    status::Snapshot,
+};
 use clap::Args;
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Arguments of `seald init`.
 #[derive(Debug, Args)]
@@ -15,6 +29,23 @@ pub struct InitArgs {
 ///
 /// # Errors
 /// Something could not be made or found.
-pub fn run(_: &Global, _: &InitArgs) -> Outcome {
-    Err(unconnected("init"))
+pub fn run(global: &Global, args: &InitArgs) -> Outcome {
+    let loaded = global.load()?;
+    log::start(global.log.as_deref().unwrap_or("info"), &log::Sink::choose())?;
+    let options = Options {
+        manifest: loaded.manifest,
+        prover: args.prover.prover(),
+        until: daemon::Until::Prepared,
+        devnet_epoch_ms: None,
+    };
+    let (show, shown) = watch::channel(Arc::new(Snapshot::empty(clock::now())));
+    let ended = super::runtime()?.block_on(async {
+        let (ending, ()) = tokio::join!(daemon::run(options, show), live::show(shown, Output::Lines));
+        ending
+    });
+    match ended {
+        Ok(Ending::Reached) => print("everything is prepared: start `seald run`\n").map(|()| Exit::Well),
+        Ok(Ending::Asked) => Ok(Exit::Failed),
+        Err(error) => Err(explained(&error)),
+    }
 }

@@ -17,7 +17,6 @@ pub mod sectors;
 pub mod state_dir;
 pub mod status;
 pub mod version;
-pub mod worker;
 
 use crate::{
     manifest::{self, Loaded, Overrides},
@@ -152,7 +151,7 @@ pub enum Command {
     Man(man::ManArgs),
     /// Take jobs from the daemon over the socket that is stdin
     #[command(hide = true)]
-    Worker(worker::WorkerArgs),
+    Worker(crate::worker::Options),
 }
 
 /// Runs what the arguments say and gives the exit code of the process.
@@ -167,30 +166,30 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    dispatch(cli).unwrap_or_else(|failure| failure.report()).into()
+    let Cli { global, command } = cli;
+    if let Command::Worker(options) = command {
+        // before any other thread is started: a worker pins itself to its processors first
+        return crate::worker::serve(options);
+    }
+    dispatch(&global, command).unwrap_or_else(|failure| failure.report()).into()
 }
 
-fn dispatch(Cli { global, command }: Cli) -> Outcome {
+fn dispatch(global: &Global, command: Command) -> Outcome {
     match command {
-        Command::Run(args) => run::run(&global, &args),
-        Command::Check(args) => check::run(&global, &args),
-        Command::Plan(args) => plan::run(&global, &args),
-        Command::Status(args) => status::run(&global, &args),
-        Command::Sectors(args) => sectors::run(&global, &args),
-        Command::Info(args) => info::run(&global, &args),
-        Command::Init(args) => init::run(&global, &args),
-        Command::Params(args) => params::run(&global, &args),
-        Command::Devnet(args) => global.start_log("info").and_then(|()| devnet::run(&global, &args)),
+        Command::Run(args) => run::run(global, &args),
+        Command::Check(args) => check::run(global, &args),
+        Command::Plan(args) => plan::run(global, &args),
+        Command::Status(args) => status::run(global, &args),
+        Command::Sectors(args) => sectors::run(global, &args),
+        Command::Info(args) => info::run(global, &args),
+        Command::Init(args) => init::run(global, &args),
+        Command::Params(args) => params::run(global, &args),
+        Command::Devnet(args) => global.start_log("info").and_then(|()| devnet::run(global, &args)),
         Command::Version(args) => version::run(&args),
+        Command::Worker(_) => Ok(Exit::Usage),
         Command::Completions(args) => man::completions(&args),
         Command::Man(args) => man::run(&args),
-        Command::Worker(args) => global.start_log("info").and_then(|()| worker::run(&global, &args)),
     }
-}
-
-/// A command of this version whose room is not in this build.
-fn unconnected(command: &str) -> Failure {
-    Failure::new(format!("`seald {command}` is not part of this build"), "install a complete build of seald")
 }
 
 /// The runtime of a command that needs one; most do not.

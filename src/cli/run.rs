@@ -1,8 +1,20 @@
 //! `seald run`: the daemon in the foreground. On a terminal the live view shows its work and the log goes to a file
 //! in the state folder; elsewhere changes go to stdout and the log to the journal or stderr.
 
-use super::{Global, ProverArgs, failure::Outcome, unconnected};
+use super::{
+    Global, ProverArgs,
+    failure::{Exit, Failure, OrHelp as _, Outcome, print},
+    live::{self, Output},
+    log,
+};
+use crate::{
+    clock,
+    daemon::{self, DaemonError, Ending, Options},
+    status::{Snapshot, text},
+};
 use clap::Args;
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Arguments of `seald run`.
 #[derive(Debug, Args)]
@@ -10,6 +22,9 @@ pub struct RunArgs {
     /// End with 0 and a summary once every declared target is proven on chain
     #[arg(long)]
     pub until_target: bool,
+    /// Milliseconds of an epoch of the devnet that this daemon starts, for tests
+    #[arg(long, hide = true, value_name = "MS")]
+    pub devnet_epoch_ms: Option<u64>,
     /// The prover.
     #[command(flatten)]
     pub prover: ProverArgs,
@@ -19,6 +34,49 @@ pub struct RunArgs {
 ///
 /// # Errors
 /// The daemon could not start or had to end.
-pub fn run(_: &Global, _: &RunArgs) -> Outcome {
-    Err(unconnected("run"))
+pub fn run(global: &Global, args: &RunArgs) -> Outcome {
+    let loaded = global.load()?;
+    let dir = loaded.manifest.state.dir.clone();
+    std::fs::create_dir_all(&dir).or_help(&format!("let this user make {}, or set state.dir", dir.display()))?;
+    let log_file = dir.join(log::FILE);
+    log::start(global.log.as_deref().unwrap_or("info"), &log::Sink::choose_for_run(log_file.clone()))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let options = Options {
+        manifest: loaded.manifest,
+        prover: args.prover.prover(),
+        until: if args.until_target { daemon::Until::Target } else { daemon::Until::Asked },
+        devnet_epoch_ms: args.devnet_epoch_ms,
+    };
+    let started = clock::monotonic();
+    let (ending, last) = super::runtime()?.block_on(watched(options, Output::choose(log_file)));
+    match ending {
+        Ok(Ending::Reached) => {
+            print(&text::summary(&last, started.elapsed()))?;
+            Ok(Exit::Well)
+        }
+        Ok(Ending::Asked) => Ok(Exit::Well),
+        Err(error) => Err(explained(&error)),
+    }
+}
+
+/// The daemon with its view beside it; ends with the daemon.
+async fn watched(options: Options, output: Output) -> (Result<Ending, DaemonError>, Arc<Snapshot>) {
+    let (show, shown) = watch::channel(Arc::new(Snapshot::empty(clock::now())));
+    let last = shown.clone();
+    let view = live::show(shown, output);
+    let (ending, ()) = tokio::join!(daemon::run(options, show), view);
+    let snapshot = last.borrow().clone();
+    (ending, snapshot)
+}
+
+/// An error of the daemon with what to do about it.
+pub fn explained(error: &DaemonError) -> Failure {
+    let help = match error {
+        DaemonError::Start(_) => "correct what is named here, then start seald again",
+        DaemonError::Store(_) => "see that the database can be reached and its disk has space, then start seald again: it goes on where it was",
+        DaemonError::Signals(_) | DaemonError::Observer => "start seald again: it goes on where it was; please report this",
+    };
+    Failure::of(error, help)
 }

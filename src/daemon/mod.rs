@@ -16,12 +16,12 @@ mod start;
 mod workers;
 pub mod world;
 
-pub use start::{Options, StartError, offline};
+pub use start::{Options, StartError, Until, offline};
 
 use crate::{
     clock,
     error::{Chain, Remedy},
-    plan::{Plan, plan},
+    plan::{Action, Plan, plan},
     status::Snapshot,
     store::StoreError,
     supervisor::{CompanionEvent, WorkerEvent},
@@ -57,8 +57,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub enum Ending {
     /// A signal asked for it.
     Asked,
-    /// Every declared target is proven on chain.
-    TargetMet,
+    /// What it was to run until.
+    Reached,
 }
 
 /// The daemon could not go on.
@@ -78,21 +78,21 @@ pub enum DaemonError {
     Observer,
 }
 
-/// Runs until it is asked to end, or with `until_target` until the target is met. Every snapshot goes to `show`.
+/// Runs until it is asked to end, or until what the options say is reached. Every snapshot goes to `show`.
 ///
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result<Ending, DaemonError> {
-    let until_target = options.until_target;
+    let until = options.until;
     let epoch_ms = options.devnet_epoch_ms;
     let (worker_tx, worker_rx) = mpsc::channel(WORKER_EVENTS);
     let (devnet_tx, devnet_rx) = mpsc::channel(DEVNET_EVENTS);
     let (world, lock, sight, questions) = start::world(options, worker_tx).await?;
     let mut observer = JoinSet::new();
-    if !(until_target && is_met(&world)) {
+    if !is_reached(&world, until) {
         observer.spawn(observer::run(Arc::clone(&world.manifest), questions, sight));
     }
-    let mut turning = Loop { world, show, devnet_tx, epoch_ms, written: UnixMillis::default(), until_target };
+    let mut turning = Loop { world, show, devnet_tx, epoch_ms, written: UnixMillis::default(), until };
     let result = turning.turn_until_ended(worker_rx, devnet_rx, &mut observer).await;
     observer.shutdown().await;
     let Loop { mut world, .. } = turning;
@@ -106,8 +106,12 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
     result
 }
 
-fn is_met(world: &World) -> bool {
-    world.proving() >= world.desired.sectors
+fn is_reached(world: &World, until: Until) -> bool {
+    match until {
+        Until::Asked => false,
+        Until::Prepared => world.is_prepared(),
+        Until::Target => world.proving() >= world.desired.sectors,
+    }
 }
 
 struct Loop {
@@ -116,7 +120,7 @@ struct Loop {
     devnet_tx: mpsc::Sender<CompanionEvent>,
     epoch_ms: Option<u64>,
     written: UnixMillis,
-    until_target: bool,
+    until: Until,
 }
 
 impl Loop {
@@ -130,12 +134,11 @@ impl Loop {
             signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
         tell_service(&[sd_notify::NotifyState::Ready]);
         loop {
-            if self.until_target && is_met(&self.world) {
-                let now = clock::now();
-                self.publish(&Plan::default(), now);
-                return Ok(Ending::TargetMet);
+            let plan = if is_reached(&self.world, self.until) { Plan::default() } else { self.turn().await? };
+            if is_reached(&self.world, self.until) {
+                self.publish(&plan, clock::now());
+                return Ok(Ending::Reached);
             }
-            let plan = self.turn().await?;
             let wake = self.next_wake(&plan);
             // each arm only waits, and none takes more than one item: cancelling loses nothing
             tokio::select! {
@@ -177,6 +180,9 @@ impl Loop {
             }
             world.feed_params(now);
             latest = plan(&world.desired, &world.observed(now));
+            if self.until == Until::Prepared {
+                latest.actions.retain(Action::prepares);
+            }
             if latest.actions.is_empty() {
                 break;
             }
@@ -201,7 +207,7 @@ impl Loop {
 
     fn publish(&mut self, plan: &Plan, now: UnixMillis) {
         let snapshot = Arc::new(self.world.snapshot(plan, now));
-        if now.ms_since(self.written) >= 1_000 || is_met(&self.world) {
+        if now.ms_since(self.written) >= 1_000 || is_reached(&self.world, self.until) {
             self.written = now;
             if let Err(error) = report::write(&self.world.manifest.state.dir, &snapshot) {
                 tracing::error!(error = %error, "the status file cannot be written");

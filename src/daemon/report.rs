@@ -30,7 +30,7 @@ impl World {
             slots: views.iter().map(|view| self.slot_status(view)).collect(),
             sectors: self.sector_statuses(&views, plan, now),
             counts: self.counts(),
-            repos: self.repo_statuses(),
+            repos: self.repo_statuses(now),
             alarms: self.alarms(&views),
         }
     }
@@ -177,8 +177,8 @@ impl World {
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
-    fn repo_statuses(&self) -> Vec<RepoStatus> {
-        let promised = crate::plan::promises(self.records.values());
+    fn repo_statuses(&self, now: UnixMillis) -> Vec<RepoStatus> {
+        let promised = crate::plan::promises(&self.desired, &self.observed(now));
         self.manifest
             .repos
             .iter()

@@ -24,6 +24,17 @@ use tokio::{
     task::JoinSet,
 };
 
+/// What ends the daemon, besides a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Nothing.
+    Asked,
+    /// Repos, chain, miner and parameters are there. Nothing is sealed.
+    Prepared,
+    /// Every declared target is proven on chain.
+    Target,
+}
+
 /// How the daemon shall run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,8 +42,8 @@ pub struct Options {
     pub manifest: Manifest,
     /// Which prover workers and devnet run.
     pub prover: Prover,
-    /// End once the target is met.
-    pub until_target: bool,
+    /// What ends it, besides a signal.
+    pub until: Until,
     /// Milliseconds of a devnet epoch, for tests.
     pub devnet_epoch_ms: Option<u64>,
 }

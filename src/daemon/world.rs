@@ -463,6 +463,14 @@ impl World {
         Some(above.map_or(on_chain, |above| above.max(on_chain)))
     }
 
+    /// Everything that sealing needs is there.
+    pub fn is_prepared(&self) -> bool {
+        let open = |name| self.repos.get(name).is_some_and(|desk| matches!(desk.seen, RepoSeen::Open(_)));
+        self.miner_seen == MinerSeen::Known
+            && self.params == ParamsSeen::Ready
+            && self.manifest.repos.keys().all(open)
+    }
+
     /// Sectors that count towards the target.
     pub fn proving(&self) -> u64 {
         let proving = self.records.values().filter(|r| r.state == State::Proving).count();

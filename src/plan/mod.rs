@@ -73,6 +73,24 @@ pub enum Action {
     Push(MessageId),
 }
 
+impl Action {
+    /// Whether it belongs to the preparation that `seald init` does.
+    pub const fn prepares(&self) -> bool {
+        match self {
+            Self::OpenRepo(_) | Self::StartDevnet | Self::PrepareMiner | Self::PrepareParams(_) => true,
+            Self::StopWorker(_)
+            | Self::StartWorker(_)
+            | Self::CreateSector { .. }
+            | Self::Record { .. }
+            | Self::DrawTicket(_)
+            | Self::Run { .. }
+            | Self::SubmitPreCommit(_)
+            | Self::SubmitCommit(_)
+            | Self::Push(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |numbers: &[SectorNumber]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

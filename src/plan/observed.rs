@@ -135,6 +135,16 @@ impl Desired {
             .iter()
             .flat_map(|(slot, wish)| (0..wish.count).map(|instance| Assignee { slot: slot.clone(), instance }))
     }
+
+    /// The slot of a worker that is wanted.
+    pub fn slot_of(&self, who: &Assignee) -> Option<&SlotWish> {
+        self.slots.get(&who.slot).filter(|wish| who.instance < wish.count)
+    }
+
+    /// Whether sectors that are sealed in this repo stay there.
+    pub fn stores_in(&self, repo: &RepoName) -> bool {
+        self.repos.get(repo).is_some_and(|wish| wish.store)
+    }
 }
 
 fn stages(tasks: &BTreeSet<Task>) -> BTreeSet<Stage> {
@@ -246,12 +256,12 @@ pub struct Observed {
     pub params: ParamsSeen,
     /// Repos that are or were declared.
     pub repos: BTreeMap<RepoName, RepoSeen>,
-    /// Worker processes, and whether each could take a task now.
+    /// Worker processes, and whether each could take a task now; without those that were told to stop.
     pub workers: BTreeMap<Assignee, bool>,
     /// Sectors by number.
     pub sectors: BTreeMap<SectorNumber, SectorSeen>,
     /// Outbox messages not yet taken by a node.
     pub messages: BTreeMap<MessageId, MessageSeen>,
-    /// The lowest number that neither we nor the chain ever used; `None` until the chain was asked.
+    /// Neither we nor the chain ever used this number or a higher one; `None` until the chain was asked.
     pub next_number: Option<SectorNumber>,
 }

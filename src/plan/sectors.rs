@@ -13,14 +13,19 @@ use std::collections::BTreeMap;
 
 pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     if observed.miner != MinerSeen::Known {
-        return;
+        return wait_for_miner(observed, plan);
     }
-    let mut desk = Desk { desired, observed, free: free_workers(desired, observed), promised: promises(observed.sectors.values().map(|seen| &seen.record)) };
+    let mut desk =
+        Desk { desired, observed, free: free_workers(desired, observed), promised: promises(desired, observed) };
     let mut precommits = Vec::new();
     let mut commits = Vec::new();
     let mut work = Vec::new();
     for (number, seen) in &observed.sectors {
         if seen.busy.is_some() {
+            // a ticket is being drawn for a worker that is free: it stays free for it
+            if seen.record.state == State::PreCommit1 && seen.record.ticket.is_none() {
+                work.push((Stage::PreCommit1, seen));
+            }
             continue;
         }
         match sector::next(&seen.record, seen.facts.as_ref(), observed.chain, &desired.policy, observed.now) {
@@ -38,13 +43,27 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     // later stages first: they free what earlier ones need; then the oldest ticket
     work.sort_by_key(|(stage, seen)| {
         let ticket = seen.record.ticket.as_ref().map_or(Epoch::new(i64::MAX), |t| t.epoch);
-        (std::cmp::Reverse(*stage), ticket, seen.record.number)
+        (std::cmp::Reverse(*stage), ticket, seen.busy.is_none(), seen.record.number)
     });
     for (stage, seen) in work {
-        desk.assign(stage, seen, plan);
+        if seen.busy.is_some() {
+            desk.take_worker(stage);
+        } else {
+            desk.assign(stage, seen, plan);
+        }
     }
     desk.create(plan);
     push(desired, observed, plan);
+}
+
+/// Before the miner is known nothing is done for a sector or a message, and each says so.
+fn wait_for_miner(observed: &Observed, plan: &mut Plan) {
+    let sectors = observed.sectors.iter().filter(|(_, seen)| seen.busy.is_none() && !seen.record.state.is_final());
+    let messages = observed.messages.iter().filter(|(_, message)| !message.busy);
+    let waiting = sectors.map(|(number, _)| Subject::Sector(*number));
+    for about in waiting.chain(messages.map(|(id, _)| Subject::Message(id.clone()))) {
+        plan.hold(about, "the miner", WakeUp::NextHead);
+    }
 }
 
 /// What is still to be given out in this plan.
@@ -58,15 +77,22 @@ struct Desk<'a> {
 
 fn free_workers(desired: &Desired, observed: &Observed) -> BTreeMap<Assignee, usize> {
     let idle = observed.workers.iter().filter(|(_, idle)| **idle);
-    idle.filter_map(|(who, _)| desired.slots.get(&who.slot).map(|wish| (who.clone(), wish.stages.len()))).collect()
+    idle.filter_map(|(who, _)| desired.slot_of(who).map(|wish| (who.clone(), wish.stages.len()))).collect()
 }
 
-/// What each sector in flight may still write where it is sealed: recomputed from the records, so it cannot drift.
-pub fn promises<'a>(records: impl IntoIterator<Item = &'a Record>) -> Reservations {
+/// What each sector in flight may still write: where it is sealed, and while it is moved, where it may go.
+pub fn promises(desired: &Desired, observed: &Observed) -> Reservations {
     let mut promised = Reservations::default();
-    for record in records {
-        if let Some(bytes) = space::still_to_write(record.proof.sector_size(), record.state) {
-            promised.add(record.number, record.repo.clone(), bytes);
+    for (number, seen) in &observed.sectors {
+        let Record { proof, state, repo, .. } = &seen.record;
+        if let Some(bytes) = space::still_to_write(proof.sector_size(), *state) {
+            promised.add(*number, repo.clone(), bytes);
+        }
+        if *state == State::FinalizeSector && seen.busy.is_some() && !desired.stores_in(repo) {
+            // which of them was chosen is not known any more: too much is promised, for as long as the move takes
+            for (name, _) in desired.repos.iter().filter(|(_, wish)| wish.store) {
+                promised.add(*number, name.clone(), space::finalized_size(proof.sector_size()));
+            }
         }
     }
     promised
@@ -82,14 +108,12 @@ impl Desk<'_> {
             Ok(repo) => repo,
             Err(why) => return plan.hold(Subject::Sector(number), why, WakeUp::NextHead),
         };
-        let can = |who: &Assignee| self.desired.slots.get(&who.slot).is_some_and(|wish| wish.stages.contains(&stage));
-        // the most specialised worker first: one that can do everything is kept for what only it can do
-        let chosen =
-            self.free.iter().filter(|(who, _)| can(who)).min_by_key(|(who, stages)| (**stages, (*who).clone()));
-        let Some(worker) = chosen.map(|(who, _)| who.clone()) else {
+        let Some(worker) = self.take_worker(stage) else {
             return plan.hold(Subject::Sector(number), self.no_worker(stage), WakeUp::NextHead);
         };
-        self.free.remove(&worker);
+        if repo != seen.record.repo {
+            self.promised.add(number, repo.clone(), space::finalized_size(seen.record.proof.sector_size()));
+        }
         plan.actions.push(match (stage, &seen.record.ticket) {
             (Stage::PreCommit1, None) => Action::DrawTicket(number),
             (Stage::PreCommit1 | Stage::PreCommit2 | Stage::Commit | Stage::Finalize, _) => {
@@ -98,9 +122,20 @@ impl Desk<'_> {
         });
     }
 
+    /// The most specialised worker that is free: one that can do everything is kept for what only it can do.
+    fn take_worker(&mut self, stage: Stage) -> Option<Assignee> {
+        let able = self.free.iter().filter(|(who, _)| self.can(who, stage));
+        let worker = able.min_by_key(|(who, stages)| (**stages, *who)).map(|(who, _)| who.clone())?;
+        self.free.remove(&worker);
+        Some(worker)
+    }
+
+    fn can(&self, who: &Assignee, stage: Stage) -> bool {
+        self.desired.slot_of(who).is_some_and(|wish| wish.stages.contains(&stage))
+    }
+
     fn no_worker(&self, stage: Stage) -> String {
-        let wanted = |who: &Assignee| self.desired.slots.get(&who.slot).is_some_and(|w| w.stages.contains(&stage));
-        let count = self.observed.workers.keys().filter(|who| wanted(who)).count();
+        let count = self.observed.workers.keys().filter(|who| self.can(who, stage)).count();
         match count {
             0 => format!("a worker for {}: no slot of the manifest runs one", stage.as_str()),
             1 => format!("the {} worker to be free", stage.as_str()),
@@ -119,7 +154,7 @@ impl Desk<'_> {
                 Err(short) => Err(format!("space: {short}")),
             };
         }
-        if self.desired.repos.get(&record.repo).is_some_and(|wish| wish.store) {
+        if self.desired.stores_in(&record.repo) {
             return Ok(record.repo.clone());
         }
         let wanted = space::finalized_size(record.proof.sector_size());
@@ -127,11 +162,13 @@ impl Desk<'_> {
     }
 
     fn room(&self, name: &RepoName) -> Result<space::Room, String> {
+        if !self.desired.repos.contains_key(name) {
+            return Err(format!("repo {name}, which the manifest no longer declares"));
+        }
         match self.observed.repos.get(name) {
             Some(RepoSeen::Open(room)) => Ok(*room),
             Some(RepoSeen::Unusable { why, .. }) => Err(format!("repo {name}: {why}")),
-            Some(RepoSeen::Closed) => Err(format!("repo {name} to be opened")),
-            None => Err(format!("repo {name}, which the manifest no longer declares")),
+            Some(RepoSeen::Closed) | None => Err(format!("repo {name} to be opened")),
         }
     }
 
@@ -163,8 +200,9 @@ impl Desk<'_> {
         let wanted = self.desired.sectors.saturating_sub(have);
         let allowed = self.desired.max_in_flight.saturating_sub(flying);
         if wanted > allowed {
+            let max = self.desired.max_in_flight;
             let reason =
-                format!("{} of {wanted} more sectors: {flying} are in flight, as many as allowed", wanted - allowed);
+                format!("sectors in flight to be finished: {max} are allowed, {} more wanted", wanted - allowed);
             plan.hold(Subject::Pledge, reason, WakeUp::NextHead);
         }
         let mut next = self.observed.next_number;

@@ -64,7 +64,8 @@ fn miner(observed: &Observed, plan: &mut Plan) {
 }
 
 fn params(desired: &Desired, observed: &Observed, plan: &mut Plan) {
-    if desired.sectors == 0 {
+    let in_flight = observed.sectors.values().any(|seen| !seen.record.state.is_final());
+    if desired.sectors == 0 && !in_flight {
         return;
     }
     match &observed.params {

@@ -8,7 +8,7 @@ mod machine;
 mod next;
 mod record;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use expiration::{PROVE_COMMIT_WINDOW, expiration};
 pub use machine::{EDGES, Event, EventKind, State};

@@ -5,10 +5,11 @@ use crate::units::{AttoFil, Epoch, Hash32, SectorNumber, SectorSize, UnixMillis}
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-const NOW: UnixMillis = UnixMillis::new(1_000_000);
+pub(crate) const NOW: UnixMillis = UnixMillis::new(1_000_000);
 const HEAD: Epoch = Epoch::new(10_000);
-const CHAIN: ChainNow = ChainNow { head: HEAD, finalized: Epoch::new(9_100), challenge_delay: 150 };
-const POLICY: Policy = Policy { message_confidence: 5, seed_confidence: 2, ticket_max_age: 3_780, attempts: 5 };
+pub(crate) const CHAIN: ChainNow = ChainNow { head: HEAD, finalized: Epoch::new(9_100), challenge_delay: 150 };
+pub(crate) const POLICY: Policy =
+    Policy { message_confidence: 5, seed_confidence: 2, ticket_max_age: 3_780, attempts: 5 };
 
 fn failure() -> Failure {
     Failure { class: Class::Chain, doing: "testing".to_owned(), error: "it failed".to_owned() }
@@ -45,7 +46,7 @@ fn record(state: State) -> Record {
 }
 
 /// One event of each kind.
-fn event(kind: EventKind) -> Event {
+pub(crate) fn event(kind: EventKind) -> Event {
     let (failure, retry_at) = (failure(), NOW);
     match kind {
         E::Packed => Ev::Packed,
@@ -276,7 +277,7 @@ fn the_table_is_the_classic_one_and_what_we_added_with_a_reason() {
 // ── what a sector wants, for every combination of facts ──
 
 /// Every chain one sector can meet: 3 × 3 × 2 × 2 × 3 × 8.
-fn all_facts() -> Vec<Facts> {
+pub(crate) fn all_facts() -> Vec<Facts> {
     let on_chain = |comm_r: u8| OnChainPreCommit {
         epoch: landed().epoch,
         ticket_epoch: Epoch::new(8_000),

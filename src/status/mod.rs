@@ -91,6 +91,36 @@ pub struct Snapshot {
     pub alarms: Vec<Alarm>,
 }
 
+impl Snapshot {
+    /// Before anything is known.
+    pub fn empty(at: UnixMillis) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            at,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            manifest: String::new(),
+            miner: None,
+            prover: String::new(),
+            preparing: Vec::new(),
+            chain: ChainStatus {
+                network: None,
+                head: None,
+                seen: None,
+                trouble: None,
+                messages_pending: 0,
+                worker_balance: None,
+            },
+            target: Target { wanted: 0, proving: 0, in_flight: 0, eta_ms: None },
+            slots: Vec::new(),
+            sectors: Vec::new(),
+            counts: Vec::new(),
+            repos: Vec::new(),
+            alarms: Vec::new(),
+        }
+    }
+}
+
 /// One piece of start-up work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preparing {

@@ -11,8 +11,10 @@ use super::{
 };
 use crate::{
     clock,
+    error::Chain,
     proofs::{
         self, PoRep, ProofError, Prover, layout,
+        params::{self, ParamsError, Progress},
         stages::{self, Replica},
         zero_comm_d,
     },
@@ -23,7 +25,7 @@ use std::{
     fs::File,
     path::Path,
     sync::{
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -222,9 +224,21 @@ impl Jobs {
 }
 
 /// Makes the Groth parameters available.
-fn run_params(size: SectorSize, mirror: Option<&str>, _say: Say<'_>) -> Result<Outcome, JobError> {
-    let from = mirror.unwrap_or("no mirror");
-    Err(JobError::new(Class::Environment, format!("this build cannot provide parameters for {size} (from {from})")))
+fn run_params(size: SectorSize, mirror: Option<&str>, say: Say<'_>) -> Result<Outcome, JobError> {
+    let dir = params::default_dir();
+    let told = |progress: Progress| say(&progress.step, progress.permille);
+    let made = match mirror {
+        // ends with the process: a fetch goes on where it was, a generation leaves nothing half made
+        None => params::generate(size, &dir, &told, &AtomicBool::new(false)),
+        Some(mirror) => fetch(size, &dir, mirror, &told),
+    };
+    made.map(|()| Outcome::Params).map_err(|error| JobError::new(error.class(), Chain(&error).to_string()))
+}
+
+fn fetch(size: SectorSize, dir: &Path, mirror: &str, report: params::Report<'_>) -> Result<(), ParamsError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let io = |source| ParamsError::Io { doing: "start fetching into", path: dir.to_owned(), source };
+    runtime.map_err(io)?.block_on(params::fetch(size, dir, mirror, report))
 }
 
 /// What the proof of this sector says.

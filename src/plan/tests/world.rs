@@ -1,0 +1,287 @@
+//! Random worlds to plan in, and what the actions of a plan make of them.
+
+use super::super::{space::Room, *};
+use crate::{
+    sector::{
+        EDGES, EventKind, Facts, Record, State,
+        tests::{CHAIN, NOW, POLICY, all_facts, event},
+    },
+    units::{AttoFil, Bytes, SectorSize, UnixMillis},
+};
+use proptest::prelude::*;
+use std::{collections::BTreeMap, sync::LazyLock};
+
+pub(super) const SIZE: SectorSize = SectorSize::KiB2;
+pub(super) const LATER: UnixMillis = UnixMillis::new(1_000_001);
+
+static FACTS: LazyLock<Vec<Facts>> = LazyLock::new(all_facts);
+
+pub(super) fn number(n: u64) -> SectorNumber {
+    n.try_into().unwrap()
+}
+
+/// The way to `Proving`, every second life strays from.
+const GOOD_LIFE: [EventKind; 11] = [
+    EventKind::Packed,
+    EventKind::TicketDrawn,
+    EventKind::PreCommit1Done,
+    EventKind::PreCommit2Done,
+    EventKind::PreCommitted,
+    EventKind::PreCommitLanded,
+    EventKind::SeedReady,
+    EventKind::ProofReady,
+    EventKind::Committed,
+    EventKind::Proving,
+    EventKind::Finalized,
+];
+
+/// A record as some walk over the table leaves it: a stretch of the good life, then any edges.
+fn record() -> impl Strategy<Value = Record> {
+    let stray = proptest::collection::vec(any::<proptest::sample::Index>(), 0..5);
+    (0..=GOOD_LIFE.len(), stray, repo_name(), 0..=POLICY.attempts, any::<bool>()).prop_map(
+        |(good, stray, repo, attempts, cooling)| {
+            let mut record = Record::new(number(0), SIZE.seal_proof(), repo, NOW);
+            for kind in &GOOD_LIFE[..good] {
+                record = record.apply(&event(*kind), NOW).unwrap();
+            }
+            for step in stray {
+                let ways: Vec<_> = EDGES.iter().filter(|(from, _, _)| *from == record.state).collect();
+                if !ways.is_empty() {
+                    record = record.apply(&event(step.get(&ways).1), NOW).unwrap();
+                }
+            }
+            // most sectors are not parked and not cooling
+            record.attempts = attempts.saturating_mul(u32::from(attempts == POLICY.attempts));
+            record.retry_at = (cooling && attempts == 1).then_some(LATER);
+            record
+        },
+    )
+}
+
+fn sector() -> impl Strategy<Value = SectorSeen> {
+    let facts = proptest::option::weighted(0.8, (0..FACTS.len()).prop_map(|index| FACTS[index].clone()));
+    let busy = proptest::option::weighted(0.2, Just("something".to_owned()));
+    (record(), facts, busy).prop_map(|(record, facts, busy)| SectorSeen { record, facts, busy })
+}
+
+fn repo_name() -> impl Strategy<Value = RepoName> {
+    proptest::sample::select(vec!["hdd", "nvme", "old", "ssd"]).prop_map(|name| name.parse().unwrap())
+}
+
+fn slot_name() -> impl Strategy<Value = SlotName> {
+    proptest::sample::select(vec!["cpu", "gpu", "old"]).prop_map(|name| name.parse().unwrap())
+}
+
+fn room() -> impl Strategy<Value = Room> {
+    let sectors = |n: u64| Bytes::new(space::sealing_peak(SIZE).as_u64() * n + 100);
+    (0..12u64, 0..3u64, 0..3u64, proptest::option::of(0..12u64)).prop_map(move |(free, used, reserve, max_use)| Room {
+        free: sectors(free),
+        used: sectors(used),
+        reserve: sectors(reserve),
+        max_use: max_use.map(sectors),
+    })
+}
+
+fn again() -> impl Strategy<Value = UnixMillis> {
+    proptest::sample::select(vec![NOW, LATER])
+}
+
+fn repo() -> impl Strategy<Value = RepoSeen> {
+    prop_oneof![
+        1 => Just(RepoSeen::Closed),
+        1 => again().prop_map(|again| RepoSeen::Unusable { why: "a missing mount".to_owned(), again }),
+        4 => room().prop_map(RepoSeen::Open),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = SlotWish> {
+    let stages = vec![Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
+    (proptest::sample::subsequence(stages, 1..=4), 0..4u32)
+        .prop_map(|(stages, count)| SlotWish { stages: stages.into_iter().collect(), count })
+}
+
+fn batch() -> impl Strategy<Value = BatchRule> {
+    (0..4usize, 0..2u64).prop_map(|(max, wait_ms)| BatchRule { max, wait_ms })
+}
+
+fn desired() -> impl Strategy<Value = Desired> {
+    let repo_wish =
+        (any::<bool>(), any::<bool>(), 0..3u64).prop_map(|(seal, store, weight)| RepoWish { seal, store, weight });
+    let declared = proptest::sample::select(vec!["hdd", "nvme", "ssd"]).prop_map(|name| name.parse().unwrap());
+    let slots = proptest::sample::select(vec!["cpu", "gpu"]).prop_map(|name| name.parse().unwrap());
+    (
+        any::<bool>(),
+        proptest::collection::btree_map(declared, repo_wish, 0..4),
+        proptest::collection::btree_map(slots, wish(), 0..3),
+        (0..16u64, 1..12u64),
+        (batch(), batch()),
+        proptest::option::of(0..3i128),
+    )
+        .prop_map(|(devnet, repos, slots, (sectors, max_in_flight), (precommit, commit), ceiling)| Desired {
+            devnet,
+            sector_size: SIZE,
+            repos,
+            slots,
+            sectors,
+            max_in_flight,
+            precommit,
+            commit,
+            base_fee_ceiling: ceiling.map(AttoFil::from_atto),
+            deadline_margin: 100,
+            policy: POLICY,
+        })
+}
+
+fn message() -> impl Strategy<Value = MessageSeen> {
+    let sectors = proptest::collection::vec((0..10u64).prop_map(number), 0..3);
+    (sectors, any::<bool>(), proptest::option::of(again())).prop_map(|(sectors, busy, retry_at)| MessageSeen {
+        sectors,
+        busy,
+        retry_at,
+    })
+}
+
+fn miner() -> impl Strategy<Value = MinerSeen> {
+    prop_oneof![
+        1 => Just(MinerSeen::Preparing { step: "creating it".to_owned() }),
+        1 => Just(MinerSeen::Unknown),
+        1 => again().prop_map(|again| MinerSeen::Failed { why: "no funds".to_owned(), again }),
+        9 => Just(MinerSeen::Known),
+    ]
+}
+
+fn params() -> impl Strategy<Value = ParamsSeen> {
+    prop_oneof![
+        1 => Just(ParamsSeen::Missing),
+        1 => Just(ParamsSeen::Preparing),
+        1 => again().prop_map(|again| ParamsSeen::Failed { why: "no network".to_owned(), again }),
+        3 => Just(ParamsSeen::Ready),
+    ]
+}
+
+fn observed() -> impl Strategy<Value = Observed> {
+    let who = (slot_name(), 0..4u32).prop_map(|(slot, instance)| Assignee { slot, instance });
+    let id = (0..5u8).prop_map(|n| MessageId(format!("m-{n}")));
+    (
+        (proptest::option::weighted(0.9, Just(CHAIN)), proptest::option::weighted(0.1, Just("no answer".to_owned()))),
+        (0..4i128, any::<bool>()),
+        (miner(), params()),
+        proptest::collection::btree_map(repo_name(), repo(), 0..5),
+        proptest::collection::btree_map(who, any::<bool>(), 0..9),
+        proptest::collection::btree_map((0..10u64).prop_map(number), sector(), 0..10),
+        proptest::collection::btree_map(id, message(), 0..4),
+        proptest::option::weighted(0.9, (10..20u64).prop_map(number)),
+    )
+        .prop_map(
+            |((chain, trouble), (base_fee, running), (miner, params), repos, workers, sectors, messages, next)| {
+                let named = sectors.into_iter().map(|(number, mut seen)| {
+                    seen.record.number = number;
+                    (number, seen)
+                });
+                Observed {
+                    now: NOW,
+                    chain,
+                    base_fee: AttoFil::from_atto(base_fee),
+                    chain_trouble: trouble,
+                    devnet_running: running,
+                    miner,
+                    params,
+                    repos,
+                    workers,
+                    sectors: named.collect(),
+                    messages,
+                    next_number: next,
+                }
+            },
+        )
+}
+
+/// A manifest and a world.
+pub(super) fn world() -> impl Strategy<Value = (Desired, Observed)> {
+    (desired(), observed())
+}
+
+/// A sector that was just created.
+fn created(number: SectorNumber, repo: &RepoName, busy: Option<String>) -> SectorSeen {
+    let record = Record::new(number, SIZE.seal_proof(), repo.clone(), NOW);
+    SectorSeen { record, facts: Some(Facts::default()), busy }
+}
+
+fn sector_is_busy(observed: &mut Observed, number: SectorNumber) {
+    observed.sectors.get_mut(&number).expect("an action names a sector that exists").busy = Some("this".to_owned());
+}
+
+/// The world while this action is being carried out.
+pub(super) fn under_way(mut observed: Observed, action: &Action) -> Observed {
+    match action {
+        Action::OpenRepo(name) => {
+            let opening = RepoSeen::Unusable { why: "it is being opened".to_owned(), again: LATER };
+            observed.repos.insert(name.clone(), opening);
+        }
+        Action::StopWorker(who) => {
+            observed.workers.remove(who).expect("only a worker that runs is stopped");
+        }
+        Action::StartDevnet => observed.devnet_running = true,
+        Action::PrepareMiner => observed.miner = MinerSeen::Preparing { step: "the next".to_owned() },
+        Action::PrepareParams(_) => observed.params = ParamsSeen::Preparing,
+        Action::StartWorker(who) => {
+            assert_eq!(observed.workers.insert(who.clone(), false), None, "{who} runs already");
+        }
+        Action::CreateSector { number, repo } => {
+            let before = observed.sectors.insert(*number, created(*number, repo, Some("being created".to_owned())));
+            assert_eq!(before, None, "sector {number} exists already");
+            observed.next_number = number.next();
+        }
+        Action::Record { number, .. } | Action::DrawTicket(number) => sector_is_busy(&mut observed, *number),
+        Action::Run { number, worker, .. } => {
+            sector_is_busy(&mut observed, *number);
+            assert_eq!(observed.workers.insert(worker.clone(), false), Some(true), "{worker} was not idle");
+        }
+        Action::SubmitPreCommit(numbers) | Action::SubmitCommit(numbers) => {
+            numbers.iter().for_each(|number| sector_is_busy(&mut observed, *number));
+        }
+        Action::Push(id) => observed.messages.get_mut(id).expect("a message that exists").busy = true,
+    }
+    observed
+}
+
+/// The world once this action is done, as far as it takes no time: repos are open, new sectors and events are stored.
+pub(super) fn done(mut observed: Observed, action: &Action) -> Observed {
+    match action {
+        Action::OpenRepo(name) => {
+            let free = Bytes::new(space::sealing_peak(SIZE).as_u64() * 4);
+            let room = Room { free, used: Bytes::default(), reserve: Bytes::default(), max_use: None };
+            observed.repos.insert(name.clone(), RepoSeen::Open(room));
+            observed
+        }
+        Action::CreateSector { number, repo } => {
+            assert_eq!(observed.sectors.insert(*number, created(*number, repo, None)), None);
+            observed.next_number = number.next();
+            observed
+        }
+        Action::Record { number, event } => {
+            let seen = observed.sectors.get_mut(number).expect("an event of a sector that exists");
+            seen.record = seen.record.apply(event, NOW).expect("an event that the table knows");
+            observed
+        }
+        Action::StopWorker(_)
+        | Action::StartDevnet
+        | Action::PrepareMiner
+        | Action::PrepareParams(_)
+        | Action::StartWorker(_)
+        | Action::DrawTicket(_)
+        | Action::Run { .. }
+        | Action::SubmitPreCommit(_)
+        | Action::SubmitCommit(_)
+        | Action::Push(_) => under_way(observed, action),
+    }
+}
+
+/// The same map, built the other way round.
+pub(super) fn reversed<K: Ord + Clone, V: Clone>(map: &BTreeMap<K, V>) -> BTreeMap<K, V> {
+    map.iter().rev().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+pub(super) const fn ended(state: State) -> bool {
+    matches!(state, State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal)
+}
