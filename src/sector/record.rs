@@ -254,6 +254,7 @@ impl Record {
         self.commit = None;
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     fn take(&mut self, event: &Event) {
         match event {
             Event::Packed
