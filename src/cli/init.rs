@@ -46,6 +46,6 @@ pub fn run(global: &Global, args: &InitArgs) -> Outcome {
     match ended {
         Ok(Ending::Reached) => print("everything is prepared: start `seald run`\n").map(|()| Exit::Well),
         Ok(Ending::Asked) => Ok(Exit::Failed),
-        Err(error) => Err(explained(&error)),
+        Err(error) => Err(explained(error)),
     }
 }

@@ -57,7 +57,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Outcome {
             Ok(Exit::Well)
         }
         Ok(Ending::Asked) => Ok(Exit::Well),
-        Err(error) => Err(explained(&error)),
+        Err(error) => Err(explained(error)),
     }
 }
 
@@ -72,8 +72,8 @@ async fn watched(options: Options, output: Output) -> (Result<Ending, DaemonErro
 }
 
 /// An error of the daemon with what to do about it.
-pub fn explained(error: &DaemonError) -> Failure {
-    let help = match error {
+pub fn explained(error: DaemonError) -> Failure {
+    let help = match &error {
         DaemonError::Start(_) => "correct what is named here, then start seald again",
         DaemonError::Store(_) => "see that the database can be reached and its disk has space, then start seald again: it goes on where it was",
         DaemonError::Signals(_) | DaemonError::Observer => "start seald again: it goes on where it was; please report this",

@@ -190,10 +190,8 @@ impl Desk<'_> {
 
     /// New sectors, as long as the target wants them.
     fn create(&mut self, plan: &mut Plan) {
-        let counted = |seen: &&SectorSeen| match seen.record.state {
-            State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => false,
-            _ => true,
-        };
+        let lost = |state| matches!(state, State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal);
+        let counted = |seen: &&SectorSeen| !lost(seen.record.state);
         let have = u64::try_from(self.observed.sectors.values().filter(counted).count()).unwrap_or(u64::MAX);
         let in_flight = |seen: &&SectorSeen| !seen.record.state.is_final();
         let flying = u64::try_from(self.observed.sectors.values().filter(in_flight).count()).unwrap_or(u64::MAX);

@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
-use world::{SIZE, done, ended, number, reversed, under_way, world};
+use world::{FINAL, SIZE, done, ended, final_sector, number, reversed, under_way, world};
 
 /// The sectors an action is for.
 fn sectors_of(action: &Action) -> Vec<SectorNumber> {
@@ -272,7 +272,7 @@ proptest! {
             Action::CreateSector { .. } => 10,
             Action::Push(_) => 11,
         };
-        prop_assert!(plan(&desired, &observed).actions.iter().is_sorted_by_key(|action| rank(action)));
+        prop_assert!(plan(&desired, &observed).actions.iter().is_sorted_by_key(rank));
     }
 }
 
@@ -377,6 +377,25 @@ fn the_pledge_says_what_holds_it() {
     full.repos.values_mut().for_each(|repo| *repo = RepoSeen::Open(room));
     let [hold] = &text(&plan(&devnet(), &full))[..] else { panic!() };
     assert!(hold.starts_with("pledge waits for space for another sector: "), "{hold}");
+}
+
+#[test]
+fn two_replicas_are_not_moved_into_room_for_one() {
+    let mut desired = devnet();
+    let nvme = RepoWish { seal: true, store: false, weight: 0 };
+    let hdd = RepoWish { seal: false, store: true, weight: 0 };
+    desired.repos = BTreeMap::from([("hdd".parse().unwrap(), hdd), ("nvme".parse().unwrap(), nvme)]);
+    let mut observed = Observed { chain: Some(FINAL), ..ready(&desired) };
+    let room = |free| Room { free, used: Bytes::default(), reserve: Bytes::default(), max_use: None };
+    observed.repos.insert("hdd".parse().unwrap(), RepoSeen::Open(room(space::finalized_size(SIZE))));
+    observed.sectors = [0, 1].map(|n| (number(n), final_sector(n))).into();
+    let first = plan(&desired, &observed);
+    let [run, wait] = &text(&first)[..] else { panic!("{first:#?}") };
+    assert_eq!(run, "run finalize of sector 0 on light/0");
+    assert!(wait.starts_with("sector 1 waits for a repo with role store: "), "{wait}");
+    // nor while the first is on its way
+    let moving = first.actions.iter().fold(observed, under_way);
+    assert_eq!(text(&plan(&desired, &moving)).len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::super::{space::Room, *};
 use crate::{
     sector::{
-        EDGES, EventKind, Facts, Record, State,
+        ChainNow, EDGES, EventKind, Facts, Record, State,
         tests::{CHAIN, NOW, POLICY, all_facts, event},
     },
     units::{AttoFil, Bytes, SectorSize, UnixMillis},
@@ -13,6 +13,9 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 pub(super) const SIZE: SectorSize = SectorSize::KiB2;
 pub(super) const LATER: UnixMillis = UnixMillis::new(1_000_001);
+
+/// A chain on which every sector of the facts is final.
+pub(super) const FINAL: ChainNow = ChainNow { finalized: CHAIN.head, ..CHAIN };
 
 static FACTS: LazyLock<Vec<Facts>> = LazyLock::new(all_facts);
 
@@ -163,7 +166,10 @@ fn observed() -> impl Strategy<Value = Observed> {
     let who = (slot_name(), 0..4u32).prop_map(|(slot, instance)| Assignee { slot, instance });
     let id = (0..5u8).prop_map(|n| MessageId(format!("m-{n}")));
     (
-        (proptest::option::weighted(0.9, Just(CHAIN)), proptest::option::weighted(0.1, Just("no answer".to_owned()))),
+        (
+            proptest::option::weighted(0.9, proptest::sample::select(vec![CHAIN, FINAL])),
+            proptest::option::weighted(0.1, Just("no answer".to_owned())),
+        ),
         (0..4i128, any::<bool>()),
         (miner(), params()),
         proptest::collection::btree_map(repo_name(), repo(), 0..5),
@@ -205,6 +211,15 @@ pub(super) fn world() -> impl Strategy<Value = (Desired, Observed)> {
 fn created(number: SectorNumber, repo: &RepoName, busy: Option<String>) -> SectorSeen {
     let record = Record::new(number, SIZE.seal_proof(), repo.clone(), NOW);
     SectorSeen { record, facts: Some(Facts::default()), busy }
+}
+
+/// A sector that is to be finalized, sealed in `nvme`, on [`FINAL`].
+pub(super) fn final_sector(n: u64) -> SectorSeen {
+    let start = Record::new(number(n), SIZE.seal_proof(), "nvme".parse().unwrap(), NOW);
+    let life = GOOD_LIFE[..GOOD_LIFE.len() - 1].iter();
+    let record = life.fold(start, |record, kind| record.apply(&event(*kind), NOW).unwrap());
+    let facts = FACTS.iter().find(|facts| facts.sector.as_ref().is_some_and(|sector| !sector.faulty)).cloned();
+    SectorSeen { record, facts, busy: None }
 }
 
 fn sector_is_busy(observed: &mut Observed, number: SectorNumber) {
