@@ -45,5 +45,7 @@ pub fn run(_: &Global, args: &DevnetArgs) -> Outcome {
         attached: args.attached,
     };
     let ended = super::runtime()?.block_on(devnet::run(options));
-    ended.map(|()| Exit::Well).map_err(|error| Failure::new(format!("{error:#}"), "correct what is named here and start it again: its chain is kept"))
+    ended.map(|()| Exit::Well).map_err(|error| {
+        Failure::new(format!("{error:#}"), "correct what is named here and start it again: its chain is kept")
+    })
 }

@@ -75,8 +75,12 @@ async fn watched(options: Options, output: Output) -> (Result<Ending, DaemonErro
 pub fn explained(error: DaemonError) -> Failure {
     let help = match &error {
         DaemonError::Start(_) => "correct what is named here, then start seald again",
-        DaemonError::Store(_) => "see that the database can be reached and its disk has space, then start seald again: it goes on where it was",
-        DaemonError::Signals(_) | DaemonError::Observer => "start seald again: it goes on where it was; please report this",
+        DaemonError::Store(_) => {
+            "see that the database can be reached and its disk has space, then start seald again: it goes on where it was"
+        }
+        DaemonError::Signals(_) | DaemonError::Observer => {
+            "start seald again: it goes on where it was; please report this"
+        }
     };
     Failure::of(error, help)
 }

@@ -7,7 +7,6 @@ use super::{
     world::{RepoDesk, Task, World},
 };
 use crate::{
-
     error::Chain,
     plan::{Action, Assignee, MinerSeen, ParamsSeen, RepoSeen},
     repo::{self, Declared},
@@ -98,7 +97,12 @@ impl World {
                 }
                 let highest = listing.sectors.keys().map(|(_, number)| *number).max();
                 self.highest_on_disk = self.highest_on_disk.max(highest);
-                RepoDesk { repo: Some(repo), seen: RepoSeen::Closed, capacity: Bytes::default(), measured: UnixMillis::default() }
+                RepoDesk {
+                    repo: Some(repo),
+                    seen: RepoSeen::Closed,
+                    capacity: Bytes::default(),
+                    measured: UnixMillis::default(),
+                }
             }
             Err(error) => {
                 let why = Chain(&error).to_string();
@@ -218,7 +222,9 @@ impl World {
     fn job(&self, number: SectorNumber, stage: Stage, to: &RepoName) -> Option<(Job, Option<crate::units::Hash32>)> {
         let record = self.records.get(&number)?;
         let Miner { id: miner, .. } = self.miner.as_ref()?;
-        let at = |name: &RepoName| -> Option<SectorFiles> { Some(self.repos.get(name)?.repo.as_ref()?.files(*miner, number)) };
+        let at = |name: &RepoName| -> Option<SectorFiles> {
+            Some(self.repos.get(name)?.repo.as_ref()?.files(*miner, number))
+        };
         let sector = SectorRef { miner: *miner, number, proof: record.proof, ticket: record.ticket.as_ref()?.value };
         let files = at(&record.repo)?;
         Some(match stage {
@@ -268,4 +274,3 @@ impl World {
         })
     }
 }
-

@@ -252,7 +252,10 @@ impl Desk {
         let mut rows: Vec<_> = rows.into_iter().filter(|row| row.kind == MessageKind::CreateMiner).collect();
         rows.sort_by_key(|row| row.created);
         let Some(row) = rows.pop().filter(|row| !failed(row)) else {
-            return self.compose_create(owner, worker).await.map(|()| Err("its CreateMiner message to be sent".to_owned()));
+            return self
+                .compose_create(owner, worker)
+                .await
+                .map(|()| Err("its CreateMiner message to be sent".to_owned()));
         };
         match &row.status {
             MessageStatus::Intended => {
@@ -365,4 +368,3 @@ fn outbox(kind: MessageKind, records: &[Record], message: Message) -> OutboxMess
         attempts: 0,
     }
 }
-

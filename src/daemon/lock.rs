@@ -20,7 +20,9 @@ pub struct StateLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another daemon has it.
-    #[error("another seald ({owner}) runs with the state folder {dir}: stop it first, or give this one another state.dir")]
+    #[error(
+        "another seald ({owner}) runs with the state folder {dir}: stop it first, or give this one another state.dir"
+    )]
     Taken {
         /// The folder.
         dir: PathBuf,
@@ -64,6 +66,9 @@ impl StateLock {
         }
         let mut owner = String::new();
         file.read_to_string(&mut owner).map_err(io)?;
-        Err(LockError::Taken { dir: dir.to_owned(), owner: if owner.is_empty() { "unknown".to_owned() } else { owner } })
+        Err(LockError::Taken {
+            dir: dir.to_owned(),
+            owner: if owner.is_empty() { "unknown".to_owned() } else { owner },
+        })
     }
 }

@@ -130,8 +130,7 @@ impl Loop {
         mut devnet: mpsc::Receiver<CompanionEvent>,
         observer: &mut JoinSet<()>,
     ) -> Result<Ending, DaemonError> {
-        let mut signals =
-            signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
+        let mut signals = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
         tell_service(&[sd_notify::NotifyState::Ready]);
         loop {
             let plan = if is_reached(&self.world, self.until) { Plan::default() } else { self.turn().await? };

@@ -56,7 +56,8 @@ impl World {
     }
 
     fn messages_seen(&self) -> BTreeMap<crate::sector::MessageId, MessageSeen> {
-        let waiting = self.messages.values().filter(|row| row.status == MessageStatus::Intended && !row.sectors.is_empty());
+        let waiting =
+            self.messages.values().filter(|row| row.status == MessageStatus::Intended && !row.sectors.is_empty());
         waiting
             .map(|row| {
                 let seen = MessageSeen {
@@ -108,7 +109,6 @@ impl World {
             changed
         });
     }
-
 
     /// Sectors on which work is going on or waited for.
     pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {

@@ -140,7 +140,12 @@ fn answers(view: &ChainView, asked: &Questions) -> bool {
         && (asked.miner.is_none() || view.next_number.is_some())
 }
 
-async fn read(client: &Client, network: NetworkParams, head: TipSet, asked: &Questions) -> Result<ChainView, ChainError> {
+async fn read(
+    client: &Client,
+    network: NetworkParams,
+    head: TipSet,
+    asked: &Questions,
+) -> Result<ChainView, ChainError> {
     let mut view = ChainView {
         finalized: client.finalized().await?,
         network,

@@ -4,9 +4,7 @@ use super::world::World;
 use crate::{
     plan::{Hold, MinerSeen, ParamsSeen, Plan, RepoSeen, Subject},
     sector::{Stage, State, WakeUp},
-    status::{
-        Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target,
-    },
+    status::{Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target},
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
 };
@@ -102,7 +100,8 @@ impl World {
         let mut once = 0_u64;
         for stage in stages {
             let mean = *self.durations.get(&stage)?;
-            let workers = self.desired.slots.values().filter(|slot| slot.stages.contains(&stage)).map(|s| u64::from(s.count));
+            let workers =
+                self.desired.slots.values().filter(|slot| slot.stages.contains(&stage)).map(|s| u64::from(s.count));
             let done = self.records.values().filter(|r| past(r.state, stage)).count();
             let todo = self.desired.sectors.saturating_sub(u64::try_from(done).unwrap_or(u64::MAX));
             let running = self.tasks.values().filter(|task| task.stage == stage);
@@ -147,7 +146,8 @@ impl World {
         self.in_flight()
             .map(|(number, record)| {
                 let task = self.tasks.iter().find(|(_, task)| task.number == *number);
-                let view = task.and_then(|(id, _)| views.iter().filter_map(|v| v.task.as_ref()).find(|v| v.task == *id));
+                let view =
+                    task.and_then(|(id, _)| views.iter().filter_map(|v| v.task.as_ref()).find(|v| v.task == *id));
                 let hold = holds.get(number).filter(|_| task.is_none());
                 let pause = self.pauses.get(number).filter(|pause| pause.until > now);
                 let usual = task.and_then(|(_, task)| self.durations.get(&task.stage).copied());
@@ -173,7 +173,8 @@ impl World {
 
     fn counts(&self) -> Vec<(String, u64)> {
         let count = |state: &State| self.records.values().filter(|record| record.state == *state).count();
-        let counted = State::ALL.iter().map(|state| (state.to_string(), u64::try_from(count(state)).unwrap_or(u64::MAX)));
+        let counted =
+            State::ALL.iter().map(|state| (state.to_string(), u64::try_from(count(state)).unwrap_or(u64::MAX)));
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -205,7 +206,8 @@ impl World {
 
     fn alarms(&self, views: &[WorkerView]) -> Vec<Alarm> {
         let mut alarms: Vec<Alarm> = Vec::new();
-        let mut raise = |about: String, what: String, remedy: &str| alarms.push(Alarm { about, what, remedy: remedy.to_owned() });
+        let mut raise =
+            |about: String, what: String, remedy: &str| alarms.push(Alarm { about, what, remedy: remedy.to_owned() });
         for view in views.iter().filter(|view| view.state == "quarantined") {
             let why = view.note.clone().unwrap_or_else(|| "it ended too often".to_owned());
             raise(format!("slot {}", view.id), why, "look at its log, mend the cause, then restart seald");
@@ -221,7 +223,11 @@ impl World {
             let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
             match record.state {
                 State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => {
-                    raise(format!("sector {number}"), format!("{}: {why}", record.state), "it is lost; its files are kept");
+                    raise(
+                        format!("sector {number}"),
+                        format!("{}: {why}", record.state),
+                        "it is lost; its files are kept",
+                    );
                 }
                 State::Faulty | State::FaultReported => raise(
                     format!("sector {number}"),
@@ -237,10 +243,18 @@ impl World {
             }
         }
         for row in &self.unreadable {
-            raise(row.what.clone(), row.error.clone(), "restore the database from a backup; seald works around the row");
+            raise(
+                row.what.clone(),
+                row.error.clone(),
+                "restore the database from a backup; seald works around the row",
+            );
         }
         if let MinerSeen::Failed { why, .. } = &self.miner_seen {
-            raise("miner".to_owned(), why.clone(), "seald tries again by itself; correct the manifest if it names the cause");
+            raise(
+                "miner".to_owned(),
+                why.clone(),
+                "seald tries again by itself; correct the manifest if it names the cause",
+            );
         }
         if let ParamsSeen::Failed { why, .. } = &self.params {
             raise("proof parameters".to_owned(), why.clone(), "seald tries again by itself; see `seald params check`");
@@ -254,7 +268,11 @@ const fn past(state: State, stage: Stage) -> bool {
     let needs = match state {
         State::Packing | State::PreCommit1 | State::SealFailed => 0,
         State::PreCommit2 => 1,
-        State::PreCommitting | State::WaitSeed | State::Committing | State::PreCommitFailed | State::ComputeProofFailed => 2,
+        State::PreCommitting
+        | State::WaitSeed
+        | State::Committing
+        | State::PreCommitFailed
+        | State::ComputeProofFailed => 2,
         State::CommitWait | State::CommitFailed | State::FinalizeSector => 3,
         State::Proving | State::Faulty | State::FaultReported => 4,
         State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => 0,

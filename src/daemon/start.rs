@@ -58,10 +58,14 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The simulated prover is for devnets.
-    #[error("the simulated prover proves nothing, and chain.endpoints names a real network: use it with chain.devnet = true")]
+    #[error(
+        "the simulated prover proves nothing, and chain.endpoints names a real network: use it with chain.devnet = true"
+    )]
     SimulatedOnRealNetwork,
     /// This build has no proofs.
-    #[error("this seald was built without the cargo feature `proofs`: it can only run with simulated proofs on a devnet")]
+    #[error(
+        "this seald was built without the cargo feature `proofs`: it can only run with simulated proofs on a devnet"
+    )]
     NoProofs,
 }
 

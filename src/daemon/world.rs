@@ -255,7 +255,9 @@ impl World {
                 Event::ProofReady { porep }
             }
             (Stage::Finalize, Outcome::Finalize) => Event::Finalized { store: task.repo },
-            (stage, _) => return self.failed_stage(&task, stage, Class::Worker, "the outcome of another job".into(), now).await,
+            (stage, _) => {
+                return self.failed_stage(&task, stage, Class::Worker, "the outcome of another job".into(), now).await;
+            }
         };
         self.record(task.number, event).await
     }
@@ -426,7 +428,10 @@ impl World {
     pub fn facts(&self, record: &Record) -> Option<Facts> {
         let view = self.sight.borrow().view.clone()?;
         let mut facts = view.facts.get(&record.number)?.clone();
-        facts.message = self.message_of(record).and_then(|id| self.messages.get(id)).map(|row| self.message_view(row, record.number));
+        facts.message = self
+            .message_of(record)
+            .and_then(|id| self.messages.get(id))
+            .map(|row| self.message_view(row, record.number));
         Some(facts)
     }
 
@@ -466,9 +471,7 @@ impl World {
     /// Everything that sealing needs is there.
     pub fn is_prepared(&self) -> bool {
         let open = |name| self.repos.get(name).is_some_and(|desk| matches!(desk.seen, RepoSeen::Open(_)));
-        self.miner_seen == MinerSeen::Known
-            && self.params == ParamsSeen::Ready
-            && self.manifest.repos.keys().all(open)
+        self.miner_seen == MinerSeen::Known && self.params == ParamsSeen::Ready && self.manifest.repos.keys().all(open)
     }
 
     /// Sectors that count towards the target.

@@ -2,8 +2,8 @@
 //!
 //! Runs in workers and in the devnet, never in the daemon.
 
-pub mod params;
 pub mod layout;
+pub mod params;
 #[cfg(feature = "proofs")]
 mod real;
 pub mod simulated;

@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proofs", &["units", "error", "sector", "clock"]),
     ("worker", &["units", "error", "repo", "proofs", "sector", "clock"]),
     ("supervisor", &["units", "error", "worker::protocol", "sector", "proofs::Prover", "clock"]),
-    ("devnet", &["units", "error", "chain", "proofs", "clock", "repo"]),
+    ("devnet", &["units", "error", "chain", "proofs", "clock", "repo", "sector"]),
     ("daemon", &["*"]),
     ("cli", &["*"]),
     ("lib", &["*"]),

@@ -1,3 +1,5 @@
+//! The chain: blocks, branches, reorganisations, estimates.
+
 use super::*;
 use crate::{
     devnet::{

@@ -1,3 +1,5 @@
+//! The ledger: money, nonces, refusals.
+
 use super::*;
 use crate::{
     chain::params::{BatchReturn, SectorPreCommitInfo},
