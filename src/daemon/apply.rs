@@ -173,9 +173,7 @@ impl World {
     fn prepare_miner(&mut self) {
         let Some(desk) = self.desk().filter(|_| !self.miner_errand) else { return };
         self.miner_errand = true;
-        if !matches!(self.miner_seen, MinerSeen::Preparing { .. }) {
-            self.miner_seen = MinerSeen::Preparing { step: "asking the chain".to_owned() };
-        }
+        self.miner_seen = MinerSeen::Preparing { step: self.miner_step.clone() };
         self.errands.spawn(desk.miner());
     }
 

@@ -103,6 +103,8 @@ pub struct World {
     pub miner_seen: MinerSeen,
     /// A step is being taken.
     pub miner_errand: bool,
+    /// What the way there waits for, kept while the next step is taken.
+    pub miner_step: String,
     /// Failures on the way.
     pub miner_pause: Option<Pause>,
     /// The parameters.
@@ -382,6 +384,7 @@ impl World {
                 self.miner_pause = None;
             }
             Ok(Step::Waiting(step)) => {
+                self.miner_step.clone_from(&step);
                 self.miner_seen = MinerSeen::Preparing { step };
                 self.miner_pause = None;
             }
