@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod daemon;
 mod docs;
 mod tidy;
 

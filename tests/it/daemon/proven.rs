@@ -1,0 +1,96 @@
+//! What must be true of a run that reached its target, whatever happened on the way: asked of the chain's own file, of
+//! the disk and of the database, not of what the daemon says.
+
+use super::rig::Rig;
+use fvm_ipld_encoding::from_slice;
+use seald::{
+    chain::params::{PreCommitSectorBatchParams2, ProveCommitSectors3Params, method},
+    units::from_hex,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// Every sector is proven once, with one message each way, and nothing else is left anywhere.
+pub fn assert_proven(rig: &Rig) {
+    rig.all_gone();
+    let numbers: Vec<u64> = (1..=rig.sectors).collect();
+    let chain: Value = serde_json::from_slice(&fs::read(rig.state().join("devnet/chain.json")).unwrap()).unwrap();
+    messages(&chain, &numbers);
+    miner(&chain, &numbers);
+    for number in &numbers {
+        files(&rig.repo, *number);
+    }
+    database(rig, &numbers);
+}
+
+fn messages(chain: &Value, numbers: &[u64]) {
+    let (sent, executed) = (chain["messages"].as_object().unwrap(), chain["receipts"].as_object().unwrap());
+    let ids = chain["uuids"].as_object().unwrap();
+    assert_eq!(chain["pending"].as_object().unwrap().len(), 0, "messages that nobody waited for: {chain:#}");
+    assert_eq!(ids.len(), sent.len(), "an id for each message: {chain:#}");
+    assert_eq!(sent.len(), executed.len(), "a message was sent and never executed: {chain:#}");
+    let mut by_method: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for (cid, receipt) in executed {
+        assert_eq!(receipt[1]["exit_code"], 0, "{cid}: {receipt}");
+        let message = &sent[cid];
+        let params = from_hex(message["params"].as_str().unwrap()).unwrap();
+        let method = message["method"].as_u64().unwrap();
+        by_method.entry(method).or_default().extend(sectors_in(method, &params));
+    }
+    by_method.values_mut().for_each(|sectors| sectors.sort_unstable());
+    let once = BTreeMap::from([
+        (method::CREATE_MINER, vec![0]),
+        (method::PRE_COMMIT_SECTOR_BATCH2, numbers.to_vec()),
+        (method::PROVE_COMMIT_SECTORS3, numbers.to_vec()),
+    ]);
+    assert_eq!(by_method, once, "each sector in one message of each kind");
+}
+
+fn sectors_in(method: u64, params: &[u8]) -> Vec<u64> {
+    match method {
+        method::PRE_COMMIT_SECTOR_BATCH2 => {
+            let params: PreCommitSectorBatchParams2 = from_slice(params).unwrap();
+            params.sectors.iter().map(|info| info.sector_number).collect()
+        }
+        method::PROVE_COMMIT_SECTORS3 => {
+            let params: ProveCommitSectors3Params = from_slice(params).unwrap();
+            params.sector_activations.iter().map(|activation| activation.sector_number).collect()
+        }
+        _ => vec![0],
+    }
+}
+
+fn miner(chain: &Value, numbers: &[u64]) {
+    let state = &chain["states"].as_array().unwrap().last().unwrap()[1];
+    let miners = state["miners"].as_object().unwrap();
+    assert_eq!(miners.len(), 1);
+    let miner = miners.values().next().unwrap();
+    let mut sectors: Vec<u64> = miner["sectors"].as_object().unwrap().keys().map(|n| n.parse().unwrap()).collect();
+    sectors.sort_unstable();
+    assert_eq!(sectors, numbers);
+    assert!(miner["sectors"].as_object().unwrap().values().all(|sector| sector["condition"] == "active"), "{miner:#}");
+    assert_eq!(miner["allocated"], serde_json::json!(numbers), "no number was lost");
+    assert_eq!(miner["pre_commits"], serde_json::json!({}));
+}
+
+fn files(repo: &Path, number: u64) {
+    let name = format!("s-t01001-{number}");
+    assert!(fs::metadata(repo.join("sealed").join(&name)).unwrap().len() >= 2048, "sealed {number}");
+    assert_eq!(names(&repo.join("cache").join(&name)), ["p_aux", "sc-02-data-tree-r-last.dat"], "cache {number}");
+    assert_eq!(names(&repo.join("work").join(&name)), ["finalized.json"], "work {number}");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn database(rig: &Rig, numbers: &[u64]) {
+    let list = rig.json(&["sectors", "list", "--json"]);
+    let rows = list["sectors"].as_array().unwrap();
+    let found: Vec<u64> = rows.iter().map(|row| row["number"].as_u64().unwrap()).collect();
+    assert_eq!(found, numbers);
+    assert!(rows.iter().all(|row| row["state"] == "Proving"), "{list:#}");
+}
