@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     if observed.miner != MinerSeen::Known {
-        return wait_for_miner(observed, plan);
+        return wait_for_miner(desired, observed, plan);
     }
     let mut desk =
         Desk { desired, observed, free: free_workers(desired, observed), promised: promises(desired, observed) };
@@ -57,7 +57,12 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
 }
 
 /// Before the miner is known nothing is done for a sector or a message, and each says so.
-fn wait_for_miner(observed: &Observed, plan: &mut Plan) {
+fn wait_for_miner(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    let have = u64::try_from(observed.sectors.len()).unwrap_or(u64::MAX);
+    let wanted = desired.sectors.saturating_sub(have);
+    if wanted > 0 {
+        plan.hold(Subject::Pledge, format!("the miner, then {wanted} sectors are sealed"), WakeUp::NextHead);
+    }
     let sectors = observed.sectors.iter().filter(|(_, seen)| seen.busy.is_none() && !seen.record.state.is_final());
     let messages = observed.messages.iter().filter(|(_, message)| !message.busy);
     let waiting = sectors.map(|(number, _)| Subject::Sector(*number));

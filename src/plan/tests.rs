@@ -332,6 +332,7 @@ fn a_fresh_devnet_is_prepared() {
         "make the proof parameters for 2KiB sectors available",
         "seald waits for the chain: the first answer",
         "seald waits for the miner: the chain must be read first",
+        "pledge waits for the miner, then 2 sectors are sealed",
     ];
     assert_eq!(text(&plan(&devnet(), &fresh())), expected);
 }
