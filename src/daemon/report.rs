@@ -301,15 +301,18 @@ const fn past(state: State, stage: Stage) -> bool {
     needs > order
 }
 
-/// Milliseconds left: by the usual duration when there is one, else by how far it is.
+/// Milliseconds left: by how far it is once that says something, before by the usual duration.
 fn left(task: &TaskView, usual: Option<u64>, now: UnixMillis) -> Option<u64> {
     let spent = now.ms_since(task.started);
-    if let Some(usual) = usual.filter(|usual| *usual > spent) {
+    let done = u64::from(task.permille);
+    if done < TELLING && let Some(usual) = usual.filter(|usual| *usual > spent) {
         return Some(usual.saturating_sub(spent));
     }
-    let done = u64::from(task.permille);
     spent.saturating_mul(1000_u64.saturating_sub(done)).checked_div(done)
 }
+
+/// Thousandths from which on progress says more than experience.
+const TELLING: u64 = 150;
 
 fn until(wake: WakeUp, now: UnixMillis) -> Option<String> {
     match wake {
