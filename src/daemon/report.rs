@@ -29,6 +29,7 @@ impl World {
             sectors: self.sector_statuses(&views, plan, now),
             counts: self.counts(),
             repos: self.repo_statuses(now),
+            scheduling: self.waits.sums(),
             alarms: self.alarms(&views),
         }
     }
