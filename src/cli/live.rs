@@ -74,7 +74,7 @@ async fn narrate(mut rx: watch::Receiver<Arc<Snapshot>>, out: &mut impl io::Writ
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{ChainStatus, FORMAT_VERSION, Target};
+    use crate::status::{ChainStatus, FORMAT_VERSION, Scheduling, Target};
 
     fn snapshot(proving: u64) -> Arc<Snapshot> {
         let chain = ChainStatus {
@@ -100,6 +100,7 @@ mod tests {
             sectors: vec![],
             counts: vec![],
             repos: vec![],
+            scheduling: Scheduling::default(),
             alarms: vec![],
         })
     }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, exit codes in one enum. Commands parse, call one function of another
 //! room, and print; they decide nothing about sealing.
 
+pub mod bench;
 pub mod check;
 pub mod devnet;
 pub mod failure;
@@ -141,6 +142,8 @@ pub enum Command {
     Init(init::InitArgs),
     /// Check or make available the proof parameters
     Params(params::ParamsArgs),
+    /// Measure waits of free workers, and stages against the bare proofs library
+    Bench(bench::BenchArgs),
     /// Run a local chain in a box that speaks Lotus JSON-RPC
     Devnet(devnet::DevnetArgs),
     /// Show the version of seald, of its proofs library, and of its formats
@@ -184,6 +187,7 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Info(args) => info::run(global, &args),
         Command::Init(args) => init::run(global, &args),
         Command::Params(args) => params::run(global, &args),
+        Command::Bench(args) => bench::run(global, &args),
         Command::Devnet(args) => global.start_log("info").and_then(|()| devnet::run(global, &args)),
         Command::Version(args) => version::run(&args),
         Command::Worker(_) => Ok(Exit::Usage),

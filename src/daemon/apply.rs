@@ -2,11 +2,12 @@
 
 use super::{
     connect,
-    errands::Miner,
+    errands::{Done, Miner},
     workers,
     world::{RepoDesk, Task, World},
 };
 use crate::{
+    clock,
     error::Chain,
     plan::{Action, Assignee, MinerSeen, ParamsSeen, RepoSeen},
     repo::{self, Declared},
@@ -37,12 +38,15 @@ impl World {
         devnet_epoch_ms: Option<u64>,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let mut events = Vec::new();
+        self.waits.planned(&actions);
+        let (mut events, mut created) = (Vec::new(), Vec::new());
         for action in actions {
             tracing::debug!(%action, "apply");
             match action {
                 Action::Record { number, event } => events.push((number, event)),
-                Action::CreateSector { number, repo } => self.create_sector(number, repo, now).await?,
+                Action::CreateSector { number, repo } => {
+                    created.push(Record::new(number, self.desired.sector_size.seal_proof(), repo, now));
+                }
                 Action::OpenRepo(name) => self.open_repo(&name, now),
                 Action::StartDevnet => self.start_devnet(devnet_events, devnet_epoch_ms),
                 Action::StartWorker(who) => drop(self.started.insert(who)),
@@ -56,21 +60,26 @@ impl World {
                 Action::Push(id) => self.push(id),
             }
         }
+        self.create_sectors(created).await?;
         self.record_all(events, None).await
     }
 
-    async fn create_sector(&mut self, number: SectorNumber, repo: RepoName, now: UnixMillis) -> Result<(), StoreError> {
-        let record = Record::new(number, self.desired.sector_size.seal_proof(), repo, now);
-        match self.store.create(&record).await {
-            // a crash after an earlier create: the record is read at the next start, and this number is not used
-            Err(StoreError::Taken { .. }) => {
+    async fn create_sectors(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        match self.store.create(&records).await {
+            // a crash after an earlier create: that record is read at the next start, and its number is not used
+            Err(StoreError::Taken { number }) => {
                 self.highest_in_store = self.highest_in_store.max(Some(number));
                 Ok(())
             }
             Err(error) => Err(error),
             Ok(()) => {
-                tracing::info!(sector = %number, repo = %record.repo, "created");
-                self.records.insert(number, record);
+                for record in records {
+                    tracing::info!(sector = %record.number, repo = %record.repo, "created");
+                    self.records.insert(record.number, record);
+                }
                 Ok(())
             }
         }
@@ -170,17 +179,24 @@ impl World {
         }
     }
 
+    fn errand(&mut self, work: impl Future<Output = Done> + Send + 'static) {
+        self.errands.spawn(async move {
+            let done = work.await;
+            (clock::monotonic(), done)
+        });
+    }
+
     fn prepare_miner(&mut self) {
         let Some(desk) = self.desk().filter(|_| !self.miner_errand) else { return };
         self.miner_errand = true;
         self.miner_seen = MinerSeen::Preparing { step: self.miner_step.clone() };
-        self.errands.spawn(desk.miner());
+        self.errand(desk.miner());
     }
 
     fn draw_ticket(&mut self, number: SectorNumber) {
         let (Some(desk), Some(miner)) = (self.desk(), &self.miner) else { return };
         self.errand_of.insert(number, "the node, which draws its ticket");
-        self.errands.spawn(desk.ticket(miner.id, number));
+        self.errand(desk.ticket(miner.id, number));
     }
 
     fn compose(&mut self, numbers: Vec<SectorNumber>, after: Stage) {
@@ -190,16 +206,16 @@ impl World {
             self.errand_of.insert(number, "the node, which is asked for what its message needs");
         }
         if after == Stage::Commit {
-            self.errands.spawn(desk.commit(miner, records));
+            self.errand(desk.commit(miner, records));
         } else {
-            self.errands.spawn(desk.precommit(miner, records));
+            self.errand(desk.precommit(miner, records));
         }
     }
 
     fn push(&mut self, id: MessageId) {
         let (Some(desk), Some(row)) = (self.desk(), self.messages.get(&id).cloned()) else { return };
         self.pushing.insert(id);
-        self.errands.spawn(desk.push(row));
+        self.errand(desk.push(row));
     }
 
     fn run_stage(&mut self, number: SectorNumber, stage: Stage, worker: Assignee, repo: RepoName, now: UnixMillis) {
@@ -209,6 +225,7 @@ impl World {
         let deadline = self.deadline(stage);
         match self.supervisor.run(&who, task, job, deadline, now) {
             Ok(()) => {
+                self.waits.given(number, &worker, clock::monotonic());
                 tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, "stage started");
                 self.tasks.insert(task, Task { number, stage, worker, repo, seed, started: now });
             }

@@ -13,6 +13,7 @@ mod observe;
 pub mod observer;
 pub mod report;
 mod start;
+mod waits;
 mod workers;
 pub mod world;
 
@@ -27,15 +28,19 @@ use crate::{
     supervisor::{CompanionEvent, WorkerEvent},
     units::UnixMillis,
 };
+use errands::Done;
 use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time,
 };
-use world::World;
+use world::{News, World};
 
 /// Worker events in the queue: every worker process says little, and waits when the loop is behind.
 const WORKER_EVENTS: usize = 256;
@@ -139,17 +144,21 @@ impl Loop {
                 return Ok(Ending::Reached);
             }
             let wake = self.next_wake(&plan);
+            let now = clock::monotonic();
+            let due = now.checked_add(wake).unwrap_or(now);
             // each arm only waits, and none takes more than one item: cancelling loses nothing
             tokio::select! {
                 Some(event) = workers.recv() => self.on_worker(event, &mut workers).await?,
                 Some(event) = devnet.recv() => self.on_devnet(event),
                 Some(done) = self.world.errands.join_next() => {
-                    if let Ok(done) = done {
-                        self.world.on_errand(done, clock::now()).await?;
-                    }
+                    self.on_errands(done).await?;
                 }
                 changed = self.world.sight.changed() => match changed {
-                    Ok(()) => self.world.on_view().await?,
+                    Ok(()) => {
+                        let told = self.world.sight.borrow().told;
+                        self.world.waits.hear(told.unwrap_or_else(clock::monotonic));
+                        self.world.on_view().await?;
+                    }
                     Err(_) => return Err(DaemonError::Observer),
                 },
                 Some(signal) = signals.next() => match signal {
@@ -160,7 +169,7 @@ impl Loop {
                     }
                 },
                 Some(_) = observer.join_next() => return Err(DaemonError::Observer),
-                () = time::sleep(wake) => {}
+                () = time::sleep(wake) => self.world.waits.hear(due),
             }
         }
     }
@@ -236,15 +245,34 @@ impl Loop {
         first: WorkerEvent,
         more: &mut mpsc::Receiver<WorkerEvent>,
     ) -> Result<(), StoreError> {
+        self.world.waits.hear(first.at);
+        let mut news = News::default();
         let mut next = Some(first);
         while let Some(event) = next {
-            let now = clock::now();
+            let (now, at) = (clock::now(), event.at);
             if let Some(notice) = self.world.supervisor.on(event, now) {
-                self.world.on_notice(notice, now).await?;
+                self.world.on_notice(notice, at, now, &mut news);
             }
             next = more.try_recv().ok();
         }
-        Ok(())
+        self.world.record_news(news).await
+    }
+
+    async fn on_errands(&mut self, first: Result<(Instant, Done), JoinError>) -> Result<(), StoreError> {
+        let mut heard: Option<Instant> = None;
+        let mut news = News::default();
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            if let Ok((at, done)) = ended {
+                heard = Some(heard.map_or(at, |before| before.min(at)));
+                self.world.on_errand(done, clock::now(), &mut news).await?;
+            }
+            next = self.world.errands.try_join_next();
+        }
+        if let Some(at) = heard {
+            self.world.waits.hear(at);
+        }
+        self.world.record_news(news).await
     }
 
     fn on_devnet(&mut self, event: CompanionEvent) {

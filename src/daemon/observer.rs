@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{sync::watch, time};
 
@@ -61,6 +61,8 @@ pub struct Sight {
     pub client: Option<Client>,
     /// The latest view.
     pub view: Option<Arc<ChainView>>,
+    /// When this view was made known.
+    pub told: Option<Instant>,
     /// Why there is no newer one.
     pub trouble: Option<String>,
 }
@@ -129,7 +131,8 @@ async fn look(
         return Ok(());
     }
     let view = read(&client, params, head, asked).await.map_err(told)?;
-    sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), trouble: None });
+    let told = Some(clock::monotonic());
+    sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), told, trouble: None });
     Ok(())
 }
 

@@ -29,6 +29,7 @@ impl World {
             sectors: self.sector_statuses(&views, plan, now),
             counts: self.counts(),
             repos: self.repo_statuses(now),
+            scheduling: self.waits.sums(),
             alarms: self.alarms(&views),
         }
     }
@@ -305,7 +306,9 @@ const fn past(state: State, stage: Stage) -> bool {
 fn left(task: &TaskView, usual: Option<u64>, now: UnixMillis) -> Option<u64> {
     let spent = now.ms_since(task.started);
     let done = u64::from(task.permille);
-    if done < TELLING && let Some(usual) = usual.filter(|usual| *usual > spent) {
+    if done < TELLING
+        && let Some(usual) = usual.filter(|usual| *usual > spent)
+    {
         return Some(usual.saturating_sub(spent));
     }
     spent.saturating_mul(1000_u64.saturating_sub(done)).checked_div(done)

@@ -3,10 +3,12 @@
 use super::{
     lock::{LockError, StateLock},
     observer::{Questions, Sight},
+    waits::Waits,
     workers,
     world::World,
 };
 use crate::{
+    clock,
     manifest::{ChainSource, Manifest},
     plan::{self, Desired, MinerSeen, Observed, ParamsSeen},
     proofs::{Prover, params},
@@ -121,6 +123,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         questions,
         durations,
         unreadable,
+        waits: Waits::new(clock::monotonic()),
         manifest: Arc::new(manifest),
         store,
     };

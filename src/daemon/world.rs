@@ -1,11 +1,12 @@
 //! What the daemon knows: records, messages, repos, workers, and what is under way. Changes only here.
 //!
-//! Every change of a sector goes through [`World::record`]: the pure machine decides, the store commits, then memory
+//! Every change of a sector goes through [`World::record_all`]: the pure machine decides, the store commits, then memory
 //! follows. A crash between any two lines leaves the store as the truth and is planned on from there.
 
 use super::{
     errands::{Desk, Done, Handed, Miner, Step},
     observer::{Questions, Sight},
+    waits::Waits,
 };
 use crate::{
     clock,
@@ -14,14 +15,15 @@ use crate::{
     proofs::Prover,
     repo::Repo,
     sector::{Class, Event, Facts, Failure, MessageId, MessageView, Record, Stage, State},
-    store::{Change, MessageStatus, OutboxMessage, Store, StoreError, Unreadable},
-    supervisor::{Companion, Notice, Supervisor},
+    store::{Change, MessageStatus, OutboxMessage, Store, StoreError, Took, Unreadable},
+    supervisor::{Companion, Notice, Supervisor, WorkerId},
     units::{Bytes, Hash32, RepoName, SectorNumber, UnixMillis},
     worker::protocol::Outcome,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -53,6 +55,15 @@ pub struct Task {
     pub seed: Option<Hash32>,
     /// Since when.
     pub started: UnixMillis,
+}
+
+/// What workers and errands told and is not recorded yet.
+#[derive(Debug, Default)]
+pub struct News {
+    /// What happened to sectors; of each at most one thing, as it has at most one worker.
+    events: Vec<(SectorNumber, Event)>,
+    /// Finished stages.
+    durations: Vec<Took>,
 }
 
 /// Something that failed for a reason outside, and is tried again.
@@ -131,8 +142,8 @@ pub struct World {
     pub tasks: BTreeMap<u64, Task>,
     /// The last task number given.
     pub last_task: u64,
-    /// Chain work under way.
-    pub errands: JoinSet<Done>,
+    /// Chain work under way; each says when it was done.
+    pub errands: JoinSet<(Instant, Done)>,
     /// Sectors an errand is about.
     pub errand_of: BTreeMap<SectorNumber, &'static str>,
     /// Messages being handed over.
@@ -147,6 +158,8 @@ pub struct World {
     pub durations: BTreeMap<Stage, u64>,
     /// Rows that could not be read.
     pub unreadable: Vec<Unreadable>,
+    /// What scheduling costs.
+    pub waits: Waits,
 }
 
 impl World {
@@ -163,16 +176,8 @@ impl World {
         })
     }
 
-    /// Records one event of a sector, durably, and then in memory. An event that does not belong to the sector's
-    /// state is kept in its history and changes nothing.
-    ///
-    /// # Errors
-    /// The database failed; memory is unchanged.
-    pub async fn record(&mut self, number: SectorNumber, event: Event) -> Result<(), StoreError> {
-        self.record_all(vec![(number, event)], None).await
-    }
-
-    /// Records events of several sectors and the message they share, in one transaction.
+    /// Records events of sectors and the message they share, in one transaction, and then in memory. An event that
+    /// does not belong to its sector's state is kept in the history and changes nothing.
     ///
     /// # Errors
     /// The database failed; memory is unchanged.
@@ -180,6 +185,15 @@ impl World {
         &mut self,
         events: Vec<(SectorNumber, Event)>,
         message: Option<OutboxMessage>,
+    ) -> Result<(), StoreError> {
+        self.record_change(events, message, Vec::new()).await
+    }
+
+    async fn record_change(
+        &mut self,
+        events: Vec<(SectorNumber, Event)>,
+        message: Option<OutboxMessage>,
+        durations: Vec<Took>,
     ) -> Result<(), StoreError> {
         let now = clock::now();
         let mut sectors = Vec::with_capacity(events.len());
@@ -193,10 +207,10 @@ impl World {
                 }
             }
         }
-        if sectors.is_empty() {
+        if sectors.is_empty() && durations.is_empty() {
             return Ok(());
         }
-        let change = Change { sectors, message, at: now };
+        let change = Change { sectors, message, durations, at: now };
         self.store.commit(&change).await?;
         let Change { sectors, message, .. } = change;
         for (record, event) in sectors {
@@ -212,35 +226,54 @@ impl World {
         Ok(())
     }
 
-    /// A worker has news.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn on_notice(&mut self, notice: Notice, now: UnixMillis) -> Result<(), StoreError> {
+    /// A worker has news, which reached the daemon at `at`. What it means for a sector is added to `news`, to be
+    /// recorded by [`World::record_news`] before the next plan.
+    pub fn on_notice(&mut self, notice: Notice, at: Instant, now: UnixMillis, news: &mut News) {
+        if let Notice::Ready { worker } | Notice::Done { worker, .. } | Notice::Failed { worker, .. } = &notice {
+            let WorkerId { slot, instance } = worker.clone();
+            self.waits.free(Assignee { slot, instance }, at);
+        }
         match notice {
-            Notice::Ready { .. } | Notice::Progress { .. } => Ok(()),
-            Notice::Done { task, outcome, .. } => self.on_done(task, outcome, now).await,
+            Notice::Ready { .. } | Notice::Progress { .. } => {}
+            Notice::Done { task, outcome, .. } => {
+                news.events.extend(self.on_done(task, outcome, now, &mut news.durations))
+            }
             Notice::Failed { task, class, error, worker } | Notice::Lost { task, class, error, worker } => {
                 tracing::warn!(slot = %worker, class = class.as_str(), error = %error, "a task failed");
-                self.on_failed(task, class, error, now).await
+                news.events.extend(self.on_failed(task, class, error, now));
             }
             Notice::Down { worker, why } => {
                 tracing::warn!(slot = %worker, reason = %why, "a worker ended");
-                Ok(())
             }
         }
     }
 
-    async fn on_done(&mut self, id: u64, outcome: Outcome, now: UnixMillis) -> Result<(), StoreError> {
+    /// Records what was told, in one transaction: a sync for each of them would let the free ones wait.
+    ///
+    /// # Errors
+    /// The database failed; memory is unchanged.
+    pub async fn record_news(&mut self, news: News) -> Result<(), StoreError> {
+        let News { events, durations } = news;
+        self.record_change(events, None, durations).await
+    }
+
+    fn on_done(
+        &mut self,
+        id: u64,
+        outcome: Outcome,
+        now: UnixMillis,
+        durations: &mut Vec<Took>,
+    ) -> Option<(SectorNumber, Event)> {
         if self.params_task == Some(id) {
             self.params_task = None;
             self.params_pause = None;
             self.params = ParamsSeen::Ready;
-            return Ok(());
+            return None;
         }
-        let Some(task) = self.tasks.remove(&id) else { return Ok(()) };
+        let task = self.tasks.remove(&id)?;
         let ms = now.ms_since(task.started);
-        self.store.record_duration(task.stage.as_str(), self.desired.sector_size, ms).await?;
+        self.waits.done(ms);
+        durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms });
         let mean = self.durations.entry(task.stage).or_insert(ms);
         *mean = (*mean).saturating_mul(7).saturating_add(ms) / 8;
         let record = self.records.get(&task.number);
@@ -252,38 +285,38 @@ impl World {
                 let seed = record.and_then(|r| r.seed.as_ref()).map(|s| s.value);
                 if seed != task.seed {
                     tracing::info!(sector = %task.number, "a proof for a seed that is no longer the chain's is dropped");
-                    return Ok(());
+                    return None;
                 }
                 Event::ProofReady { porep }
             }
             (Stage::Finalize, Outcome::Finalize) => Event::Finalized { store: task.repo },
             (stage, _) => {
-                return self.failed_stage(&task, stage, Class::Worker, "the outcome of another job".into(), now).await;
+                return Some(self.failed_stage(&task, stage, Class::Worker, "the outcome of another job".into(), now));
             }
         };
-        self.record(task.number, event).await
+        Some((task.number, event))
     }
 
-    async fn on_failed(&mut self, id: u64, class: Class, error: String, now: UnixMillis) -> Result<(), StoreError> {
+    fn on_failed(&mut self, id: u64, class: Class, error: String, now: UnixMillis) -> Option<(SectorNumber, Event)> {
         if self.params_task == Some(id) {
             self.params_task = None;
             let pause = Pause::again(self.params_pause.as_ref(), error, now);
             self.params = ParamsSeen::Failed { why: pause.why.clone(), again: pause.until };
             self.params_pause = Some(pause);
-            return Ok(());
+            return None;
         }
-        let Some(task) = self.tasks.remove(&id) else { return Ok(()) };
-        self.failed_stage(&task, task.stage, class, error, now).await
+        let task = self.tasks.remove(&id)?;
+        Some(self.failed_stage(&task, task.stage, class, error, now))
     }
 
-    async fn failed_stage(
-        &mut self,
+    fn failed_stage(
+        &self,
         task: &Task,
         stage: Stage,
         class: Class,
         error: String,
         now: UnixMillis,
-    ) -> Result<(), StoreError> {
+    ) -> (SectorNumber, Event) {
         let attempts = self.records.get(&task.number).map_or(0, |r| r.attempts);
         let pause = if class == Class::Resource { RESOURCE_PAUSE_MS } else { back_off(attempts.saturating_add(1)) };
         let failure = Failure { class, doing: stage.as_str().to_owned(), error };
@@ -296,24 +329,22 @@ impl World {
                 Event::AttemptFailed { failure, retry_at }
             }
         };
-        self.record(task.number, event).await
+        (task.number, event)
     }
 
-    /// An errand came back.
+    /// An errand came back. What is only an event of a sector is added to `news`.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn on_errand(&mut self, done: Done, now: UnixMillis) -> Result<(), StoreError> {
+    pub async fn on_errand(&mut self, done: Done, now: UnixMillis, news: &mut News) -> Result<(), StoreError> {
         match done {
             Done::Ticket { number, result } => {
                 self.errand_of.remove(&number);
                 match result {
-                    Ok(ticket) => self.record(number, Event::TicketDrawn { ticket }).await,
-                    Err(why) => {
-                        self.pause(number, why, now);
-                        Ok(())
-                    }
+                    Ok(ticket) => news.events.push((number, Event::TicketDrawn { ticket })),
+                    Err(why) => self.pause(number, why, now),
                 }
+                Ok(())
             }
             Done::Composed { numbers, result } => {
                 for number in &numbers {

@@ -87,6 +87,9 @@ pub struct Snapshot {
     pub counts: Vec<(String, u64)>,
     /// Repos.
     pub repos: Vec<RepoStatus>,
+    /// What scheduling cost since the daemon started.
+    #[serde(default)]
+    pub scheduling: Scheduling,
     /// What an operator must look at; `status` exits 1 when there is one.
     pub alarms: Vec<Alarm>,
 }
@@ -116,6 +119,7 @@ impl Snapshot {
             sectors: Vec::new(),
             counts: Vec::new(),
             repos: Vec::new(),
+            scheduling: Scheduling::default(),
             alarms: Vec::new(),
         }
     }
@@ -227,6 +231,21 @@ pub struct RepoStatus {
     pub free: Bytes,
     /// Promised to running stages.
     pub reserved: Bytes,
+}
+
+/// How long free workers waited while there was a task for them, since the daemon started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// Tasks given to workers.
+    pub tasks: u64,
+    /// Microseconds that a free worker and a task it can do were both there, over all tasks.
+    pub wait_us: u64,
+    /// The longest of these waits.
+    pub longest_wait_us: u64,
+    /// Tasks that ended well.
+    pub done: u64,
+    /// Microseconds that workers spent on those.
+    pub busy_us: u64,
 }
 
 /// Something an operator must look at.

@@ -17,8 +17,8 @@ pub use open::{Store, known_version};
 use crate::{
     chain::{Executed, Message, Pushed},
     error::Remedy,
-    sector::{Event, MessageId, Record},
-    units::{SectorNumber, UnixMillis},
+    sector::{Event, MessageId, Record, Stage},
+    units::{SectorNumber, SectorSize, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -131,13 +131,26 @@ pub struct Unreadable {
     pub error: String,
 }
 
+/// How long a stage took, for estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Took {
+    /// The stage.
+    pub stage: Stage,
+    /// Of a sector of this size.
+    pub size: SectorSize,
+    /// Milliseconds.
+    pub ms: u64,
+}
+
 /// A change of sectors together with the message it puts into the outbox: one transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
     /// The record after the event (its `version` is the old one plus one), and the event.
     pub sectors: Vec<(Record, Event)>,
     /// A new outbox row.
     pub message: Option<OutboxMessage>,
+    /// Finished stages.
+    pub durations: Vec<Took>,
     /// When.
     pub at: UnixMillis,
 }

@@ -60,24 +60,27 @@ impl Store {
         Ok(found.and_then(|found| u64::try_from(found).ok()).and_then(|found| SectorNumber::try_from(found).ok()))
     }
 
-    /// Records a new sector.
+    /// Records new sectors, all or none.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] when the number was used before.
-    pub async fn create(&self, record: &Record) -> Result<(), StoreError> {
-        let doing = "record a new sector";
-        let done = sqlx::query(sql::INSERT_SECTOR)
-            .bind(to_bigint(record.number.as_u64()))
-            .bind(record.state.as_str())
-            .bind(to_bigint(record.version))
-            .bind(to_json(record).map_err(failed(doing))?)
-            .execute(&self.writer)
-            .await
-            .map_err(failed(doing))?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::Taken { number: record.number });
+    /// [`StoreError::Taken`] when one of the numbers was used before.
+    pub async fn create(&self, records: &[Record]) -> Result<(), StoreError> {
+        let doing = "record new sectors";
+        let mut transaction = self.begin().await.map_err(failed(doing))?;
+        for record in records {
+            let done = sqlx::query(sql::INSERT_SECTOR)
+                .bind(to_bigint(record.number.as_u64()))
+                .bind(record.state.as_str())
+                .bind(to_bigint(record.version))
+                .bind(to_json(record).map_err(failed(doing))?)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed(doing))?;
+            if done.rows_affected() == 0 {
+                return Err(StoreError::Taken { number: record.number });
+            }
         }
-        Ok(())
+        transaction.commit().await.map_err(failed(doing))
     }
 
     /// Records all of a change, or nothing of it.
@@ -86,7 +89,7 @@ impl Store {
     /// [`StoreError::Conflict`] when a sector is no longer at the version the change was made from;
     /// [`StoreError::LiveMessage`] and [`StoreError::DuplicateMessage`] when the message may not be sent.
     pub async fn commit(&self, change: &Change) -> Result<(), StoreError> {
-        let Change { sectors, message, at } = change;
+        let Change { sectors, message, durations, at } = change;
         let doing = "record a change of sectors";
         let mut transaction = self.begin().await.map_err(failed(doing))?;
         // always locked in the same order, so that two changes cannot wait for each other
@@ -99,6 +102,9 @@ impl Store {
         }
         if let Some(message) = message {
             super::messages::insert(&mut transaction, message).await?;
+        }
+        for took in durations {
+            super::settings::count_in(&mut transaction, took).await.map_err(failed(doing))?;
         }
         transaction.commit().await.map_err(failed(doing))
     }

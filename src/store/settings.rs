@@ -1,12 +1,15 @@
 //! Small facts: named settings, and how long stages take here.
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, Took,
     read::{failed, number, text, to_bigint},
     sql,
 };
 use crate::units::SectorSize;
-use sqlx::{Row as _, any::AnyRow};
+use sqlx::{
+    Row as _, Transaction,
+    any::{Any, AnyRow},
+};
 
 impl Store {
     /// The value last set; `None` when it never was.
@@ -28,15 +31,6 @@ impl Store {
         query.execute(&self.writer).await.map(drop).map_err(failed("write a setting"))
     }
 
-    /// Counts a finished stage in: `ms` milliseconds for one sector of this size.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub async fn record_duration(&self, stage: &str, size: SectorSize, ms: u64) -> Result<(), StoreError> {
-        let query = sqlx::query(sql::RECORD_DURATION).bind(stage.to_owned()).bind(size.to_string()).bind(to_bigint(ms));
-        query.execute(&self.writer).await.map(drop).map_err(failed("record a duration"))
-    }
-
     /// Stage, sector size, average milliseconds (late ones count most) and number of finished runs, for
     /// estimates only: a row that makes no sense is left out.
     ///
@@ -47,6 +41,13 @@ impl Store {
         let rows = query.fetch_all(&self.reader).await.map_err(failed("read the durations"))?;
         Ok(rows.iter().filter_map(duration).collect())
     }
+}
+
+/// Counts a finished stage in.
+pub(super) async fn count_in(transaction: &mut Transaction<'static, Any>, took: &Took) -> Result<(), sqlx::Error> {
+    let Took { stage, size, ms } = took;
+    let query = sqlx::query(sql::RECORD_DURATION).bind(stage.as_str()).bind(size.to_string()).bind(to_bigint(*ms));
+    query.execute(&mut **transaction).await.map(drop)
 }
 
 fn duration(row: &AnyRow) -> Option<(String, SectorSize, u64, u64)> {

@@ -9,13 +9,18 @@ use super::{
     process::{End, Process, Seen, wait_for},
 };
 use crate::{
+    clock,
     proofs::Prover,
     sector::{Class, Stage},
     units::SectorNumber,
     worker::protocol::{Job, Order, Outcome, PROTOCOL, Report},
 };
 use nix::sys::signal::Signal;
-use std::{collections::VecDeque, pin::Pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::mpsc,
     time::{Sleep, sleep},
@@ -63,6 +68,8 @@ pub struct WorkerEvent {
     pub(super) worker: WorkerId,
     pub(super) incarnation: u64,
     pub(super) what: What,
+    /// When it reached the daemon.
+    pub at: Instant,
 }
 
 #[derive(Debug)]
@@ -176,7 +183,9 @@ impl Attendant {
             command = self.commands.recv() => Turn::Command(command),
             permit = self.events.reserve(), if !self.outbox.is_empty() => {
                 match (permit, self.outbox.pop_front()) {
-                    (Ok(permit), Some(what)) => permit.send(WorkerEvent { worker: id.0, incarnation: id.1, what }),
+                    (Ok(permit), Some(what)) => {
+                        permit.send(WorkerEvent { worker: id.0, incarnation: id.1, what, at: clock::monotonic() });
+                    }
                     (Err(_), _) | (_, None) => self.outbox.clear(),
                 }
                 Turn::Sent

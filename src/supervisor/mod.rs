@@ -256,7 +256,7 @@ impl Supervisor {
 
     /// Takes in what happened. `None` when it concerns a process that is long gone.
     pub fn on(&mut self, event: WorkerEvent, now: UnixMillis) -> Option<Notice> {
-        let WorkerEvent { worker, incarnation, what } = event;
+        let WorkerEvent { worker, incarnation, what, at: _ } = event;
         let one = self.workers.get_mut(&worker)?;
         one.process.as_ref().filter(|running| running.incarnation == incarnation)?;
         match what {

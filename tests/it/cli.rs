@@ -56,6 +56,7 @@ const COMMANDS: &[&str] = &[
     "params check",
     "params fetch",
     "params generate",
+    "bench",
     "devnet",
     "version",
     "completions",

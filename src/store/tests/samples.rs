@@ -19,14 +19,14 @@ pub(super) fn sector(n: u64) -> Record {
 
 pub(super) async fn created(store: &Store, n: u64) -> Record {
     let record = sector(n);
-    store.create(&record).await.unwrap();
+    store.create(std::slice::from_ref(&record)).await.unwrap();
     record
 }
 
 /// A change of one sector by one event, and the record after it.
 pub(super) fn change(record: &Record, event: &Event) -> (Record, Change) {
     let after = record.apply(event, NOW).unwrap();
-    (after.clone(), Change { sectors: vec![(after, event.clone())], message: None, at: NOW })
+    (after.clone(), Change { sectors: vec![(after, event.clone())], at: NOW, ..Change::default() })
 }
 
 /// The event of a kind, its payload varied by `n`.

@@ -2,8 +2,8 @@
 
 use super::{meddle, samples::*};
 use crate::{
-    sector::{EDGES, Event, EventKind, Record, State},
-    store::{Change, HistoryEntry, MessageKind, MessageStatus, Store, StoreError, Unreadable},
+    sector::{EDGES, Event, EventKind, Record, Stage, State},
+    store::{Change, HistoryEntry, MessageKind, MessageStatus, Store, StoreError, Took, Unreadable},
     units::{SectorSize, UnixMillis},
 };
 use proptest::{
@@ -35,8 +35,11 @@ pub(super) async fn a_number_is_used_once(url: &str) {
     let store = Store::open(url).await.unwrap();
     let (packed, change) = change(&created(&store, 7).await, &Event::Packed);
     store.commit(&change).await.unwrap();
-    let again = store.create(&sector(7)).await.unwrap_err();
+    let again = store.create(&[sector(7)]).await.unwrap_err();
     assert_eq!(again.to_string(), "sector number 7 is already taken");
+    let with_others = store.create(&[sector(6), sector(7), sector(8)]).await.unwrap_err();
+    assert!(matches!(with_others, StoreError::Taken { number } if number == packed.number));
+    assert_eq!(store.sectors().await.unwrap().0, vec![packed.clone()], "all or none");
     assert_eq!(store.sector(number(7)).await.unwrap(), Some(packed));
 }
 
@@ -56,6 +59,7 @@ pub(super) async fn a_change_is_all_or_nothing(url: &str) {
         ],
         message,
         at: NOW,
+        ..Change::default()
     };
 
     let error = store.commit(&both(Some(message("a", MessageKind::PreCommit, &[1])))).await.unwrap_err();
@@ -112,7 +116,7 @@ pub(super) async fn history_replays_to_the_record(url: &str) {
         let walk = vec(any::<(u16, u8)>(), 10..40).new_tree(&mut runner).unwrap().current();
         let mut first = sector(n);
         first.state = state;
-        store.create(&first).await.unwrap();
+        store.create(std::slice::from_ref(&first)).await.unwrap();
         let mut record = first.clone();
         for (choice, payload) in &walk {
             let (choice, at) = (usize::from(*choice), later(&record));
@@ -124,7 +128,7 @@ pub(super) async fn history_replays_to_the_record(url: &str) {
             let Some((_, kind, _)) = edges.get(choice % edges.len().max(1)) else { break };
             let event = event(*kind, *payload);
             record = record.apply(&event, at).unwrap();
-            store.commit(&Change { sectors: vec![(record.clone(), event)], message: None, at }).await.unwrap();
+            store.commit(&Change { sectors: vec![(record.clone(), event)], at, ..Change::default() }).await.unwrap();
         }
         let history = store.history(number(n)).await.unwrap();
         let applied = history.iter().filter(|entry| entry.applied).count();
@@ -231,7 +235,7 @@ pub(super) async fn messages_are_listed_while_they_matter(url: &str) {
     for (n, state) in (0..).zip(State::ALL.iter().copied()) {
         let mut record = sector(n);
         record.state = state;
-        store.create(&record).await.unwrap();
+        store.create(std::slice::from_ref(&record)).await.unwrap();
         let mut landed_message = message(&format!("landed-{state}"), MessageKind::Commit, &[n]);
         landed_message.status = landed(1);
         store.add_message(&landed_message).await.unwrap();
@@ -299,7 +303,7 @@ pub(super) async fn a_read_only_store_changes_nothing(url: &str) {
     created(&store, 1).await;
     let reader = Store::open_read_only(url).await.unwrap();
     assert_eq!(reader.sectors().await.unwrap().0, vec![sector(1)]);
-    assert!(matches!(reader.create(&sector(2)).await, Err(StoreError::Query { .. })));
+    assert!(matches!(reader.create(&[sector(2)]).await, Err(StoreError::Query { .. })));
     assert!(matches!(reader.commit(&change(&sector(1), &Event::Packed).1).await, Err(StoreError::Query { .. })));
     assert_eq!(store.sectors().await.unwrap().0, vec![sector(1)]);
 }
@@ -317,15 +321,19 @@ pub(super) async fn settings_keep_the_last_value(url: &str) {
 pub(super) async fn durations_are_averaged(url: &str) {
     let store = Store::open(url).await.unwrap();
     assert_eq!(store.durations().await.unwrap(), vec![]);
+    let record = async |stage, size, ms| {
+        let durations = vec![Took { stage, size, ms }];
+        store.commit(&Change { durations, at: NOW, ..Change::default() }).await.unwrap();
+    };
     for ms in [1000, 2000, 3000] {
-        store.record_duration("precommit1", SectorSize::GiB32, ms).await.unwrap();
+        record(Stage::PreCommit1, SectorSize::GiB32, ms).await;
     }
-    store.record_duration("commit", SectorSize::KiB2, u64::MAX).await.unwrap();
+    record(Stage::Commit, SectorSize::KiB2, u64::MAX).await;
     let largest = u64::try_from(i64::MAX).unwrap();
     let mean = ("precommit1".to_owned(), SectorSize::GiB32, 2000, 3);
     assert_eq!(store.durations().await.unwrap(), vec![("commit".to_owned(), SectorSize::KiB2, largest, 1), mean]);
     for _ in 0..60 {
-        store.record_duration("precommit1", SectorSize::GiB32, 10_000).await.unwrap();
+        record(Stage::PreCommit1, SectorSize::GiB32, 10_000).await;
     }
     let (_, _, average, samples) = store.durations().await.unwrap()[1];
     assert!((9_900..=10_000).contains(&average) && samples == 63, "{average} of {samples}");

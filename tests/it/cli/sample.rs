@@ -1,7 +1,10 @@
 //! Snapshots of a daemon's life, for the views.
 
 use seald::{
-    status::{Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target},
+    status::{
+        Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, Scheduling, SectorStatus, SlotStatus, Snapshot,
+        Target,
+    },
     units::{AttoFil, Bytes, Epoch, MinerId, UnixMillis},
 };
 
@@ -41,6 +44,7 @@ pub fn fresh() -> Snapshot {
         sectors: vec![],
         counts: vec![],
         repos: vec![repo("nvme0", "ready")],
+        scheduling: Scheduling::default(),
         alarms: vec![],
     }
 }
