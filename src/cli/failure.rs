@@ -17,7 +17,7 @@ pub enum Exit {
     Usage = 2,
     /// The manifest has problems.
     BadManifest = 3,
-    /// A reload would change something.
+    /// A start would change something.
     Pending = 4,
 }
 

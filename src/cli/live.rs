@@ -31,7 +31,12 @@ impl Output {
 }
 
 /// Shows every snapshot until the sender is dropped. A closed stdout ends the showing, never the daemon.
-pub async fn show(rx: watch::Receiver<Arc<Snapshot>>, out: Output) {
+pub async fn show(mut rx: watch::Receiver<Arc<Snapshot>>, out: Output) {
+    // what the channel starts with says nothing yet
+    if rx.changed().await.is_err() {
+        return;
+    }
+    rx.mark_changed();
     match out {
         Output::Terminal { log } => draw(rx, &log.display().to_string()).await,
         Output::Lines => narrate(rx, &mut io::stdout()).await,

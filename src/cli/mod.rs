@@ -129,7 +129,7 @@ pub enum Command {
     Run(run::RunArgs),
     /// Check the manifest, then this host against it; show every problem at once
     Check(check::CheckArgs),
-    /// Show what a reload would do, in order, what it interrupts and what it costs
+    /// Show what a start would do, in order, and what it would wait for
     Plan(plan::PlanArgs),
     /// Show what the daemon does, how far it is, and what needs an operator
     Status(status::StatusArgs),

@@ -173,15 +173,13 @@ impl World {
     fn prepare_miner(&mut self) {
         let Some(desk) = self.desk().filter(|_| !self.miner_errand) else { return };
         self.miner_errand = true;
-        if !matches!(self.miner_seen, MinerSeen::Preparing { .. }) {
-            self.miner_seen = MinerSeen::Preparing { step: "asking the chain".to_owned() };
-        }
+        self.miner_seen = MinerSeen::Preparing { step: self.miner_step.clone() };
         self.errands.spawn(desk.miner());
     }
 
     fn draw_ticket(&mut self, number: SectorNumber) {
         let (Some(desk), Some(miner)) = (self.desk(), &self.miner) else { return };
-        self.errand_of.insert(number, "drawing its ticket");
+        self.errand_of.insert(number, "the node, which draws its ticket");
         self.errands.spawn(desk.ticket(miner.id, number));
     }
 
@@ -189,7 +187,7 @@ impl World {
         let (Some(desk), Some(miner)) = (self.desk(), self.miner.clone()) else { return };
         let records: Vec<_> = numbers.iter().filter_map(|number| self.records.get(number).cloned()).collect();
         for number in numbers {
-            self.errand_of.insert(number, "composing its message");
+            self.errand_of.insert(number, "the node, which is asked for what its message needs");
         }
         if after == Stage::Commit {
             self.errands.spawn(desk.commit(miner, records));

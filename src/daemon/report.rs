@@ -234,12 +234,27 @@ impl World {
                     "the chain lists it as faulty".to_owned(),
                     "check that its sealed file and cache are readable",
                 ),
-                _ if parked => raise(
-                    format!("sector {number}"),
-                    format!("parked after {} attempts: {why}", record.attempts),
-                    "mend the cause named here; nothing of the sector is removed",
-                ),
-                _ => {}
+                State::Proving
+                | State::Packing
+                | State::PreCommit1
+                | State::PreCommit2
+                | State::PreCommitting
+                | State::WaitSeed
+                | State::Committing
+                | State::CommitWait
+                | State::FinalizeSector
+                | State::SealFailed
+                | State::PreCommitFailed
+                | State::ComputeProofFailed
+                | State::CommitFailed => {
+                    if parked {
+                        raise(
+                            format!("sector {number}"),
+                            format!("parked after {} attempts: {why}", record.attempts),
+                            "mend the cause named here; nothing of the sector is removed",
+                        );
+                    }
+                }
             }
         }
         for row in &self.unreadable {

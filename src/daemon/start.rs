@@ -99,6 +99,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         miner: None,
         miner_seen: MinerSeen::Unknown,
         miner_errand: false,
+        miner_step: "asking the chain".to_owned(),
         miner_pause: None,
         params: params_seen(prover, &manifest),
         params_pause: None,

@@ -103,6 +103,8 @@ pub struct World {
     pub miner_seen: MinerSeen,
     /// A step is being taken.
     pub miner_errand: bool,
+    /// What the way there waits for, kept while the next step is taken.
+    pub miner_step: String,
     /// Failures on the way.
     pub miner_pause: Option<Pause>,
     /// The parameters.
@@ -307,7 +309,10 @@ impl World {
                 self.errand_of.remove(&number);
                 match result {
                     Ok(ticket) => self.record(number, Event::TicketDrawn { ticket }).await,
-                    Err(why) => Ok(self.pause(number, why, now)),
+                    Err(why) => {
+                        self.pause(number, why, now);
+                        Ok(())
+                    }
                 }
             }
             Done::Composed { numbers, result } => {
@@ -316,7 +321,10 @@ impl World {
                 }
                 match result {
                     Ok(row) => self.on_composed(numbers, row).await,
-                    Err(why) => Ok(numbers.into_iter().for_each(|n| self.pause(n, why.clone(), now))),
+                    Err(why) => {
+                        numbers.into_iter().for_each(|n| self.pause(n, why.clone(), now));
+                        Ok(())
+                    }
                 }
             }
             Done::Pushed { id, result } => self.on_pushed(&id, result, now).await,
@@ -382,6 +390,7 @@ impl World {
                 self.miner_pause = None;
             }
             Ok(Step::Waiting(step)) => {
+                self.miner_step.clone_from(&step);
                 self.miner_seen = MinerSeen::Preparing { step };
                 self.miner_pause = None;
             }
@@ -439,7 +448,21 @@ impl World {
     pub fn message_of<'a>(&self, record: &'a Record) -> Option<&'a MessageId> {
         match record.state {
             State::CommitWait | State::CommitFailed | State::FinalizeSector => record.commit.as_ref()?.message.as_ref(),
-            _ => record.precommit.as_ref()?.message.as_ref(),
+            State::Proving
+            | State::Packing
+            | State::PreCommit1
+            | State::PreCommit2
+            | State::PreCommitting
+            | State::WaitSeed
+            | State::Committing
+            | State::FailedUnrecoverable
+            | State::SealFailed
+            | State::PreCommitFailed
+            | State::ComputeProofFailed
+            | State::PackingFailed
+            | State::Faulty
+            | State::FaultReported
+            | State::FaultedFinal => record.precommit.as_ref()?.message.as_ref(),
         }
     }
 

@@ -133,7 +133,7 @@ pub struct Repo {
     pub max_use: Option<Bytes>,
     /// Free space of the file system that seald leaves alone.
     pub reserve: Bytes,
-    /// Preference among repos that fit: more is chosen more often, 0 only when nothing else fits.
+    /// Preference among repos that fit: the most is chosen first, 0 only when nothing else fits.
     pub weight: u64,
     /// Refuse to use the path unless something is mounted on it.
     pub require_mount: bool,
@@ -148,7 +148,7 @@ pub struct Slot {
     pub count: u32,
     /// Their GPU; `None` computes on the CPU.
     pub gpu: Option<Gpu>,
-    /// Their cores; `None` lets seald place them.
+    /// Their cores; `None` leaves that to the system.
     pub cpus: Option<CpuSet>,
     /// Memory bound of one process.
     pub memory: Option<Bytes>,

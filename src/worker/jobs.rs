@@ -10,7 +10,6 @@ use super::{
     protocol::{Job, Outcome, SectorFiles, SectorRef},
 };
 use crate::{
-    clock,
     error::Chain,
     proofs::{
         self, PoRep, ProofError, Prover, layout,
@@ -20,6 +19,10 @@ use crate::{
     },
     sector::{Class, Sealed},
     units::{Hash32, SectorSize, from_hex, to_hex},
+};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike as _,
 };
 use std::{
     fs::File,
@@ -65,7 +68,7 @@ const POLL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Jobs {
     prover: Prover,
-    /// Milliseconds that the last SNARK took; 0 before the first. Its progress can only be told from this.
+    /// Processor milliseconds of the last SNARK; 0 before the first. Its progress can only be told from this.
     last_snark_ms: AtomicU64,
 }
 
@@ -202,12 +205,16 @@ impl Jobs {
         Ok(Outcome::Commit { porep })
     }
 
-    /// The library tells nothing while it works, so progress is the share of the time that the last one took; without
-    /// a last one it stays where it is.
+    /// The library tells nothing while it works, so progress is the share of processor time that the last one took:
+    /// unlike wall time it stands still when the machine does something else. Without a last one it is what was
+    /// measured for the sector size, and where nothing was measured it stays where it is.
     fn snark(&self, statement: &PoRep, vanilla: &[u8], say: Say<'_>) -> Result<Vec<u8>, JobError> {
-        let begun = clock::monotonic();
-        let last = self.last_snark_ms.load(Ordering::Relaxed);
-        let spent = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let begun = processor_ms();
+        let last = match self.last_snark_ms.load(Ordering::Relaxed) {
+            0 => first_snark_ms(statement.proof.sector_size()),
+            last => last,
+        };
+        let spent = || processor_ms().saturating_sub(begun);
         let poll = || say("SNARK", share(spent(), last, 100, 950));
         say("SNARK", 100);
         let proof = watched(poll, || stages::snark(self.prover, statement, vanilla))?;
@@ -221,6 +228,21 @@ impl Jobs {
             Prover::Real => run_params(size, mirror, say),
         }
     }
+}
+
+/// Processor milliseconds of a SNARK without a GPU, where they were measured.
+const fn first_snark_ms(size: SectorSize) -> u64 {
+    match size {
+        SectorSize::KiB2 => 95_000,
+        SectorSize::MiB8 | SectorSize::MiB512 | SectorSize::GiB32 | SectorSize::GiB64 => 0,
+    }
+}
+
+/// Processor time of this process so far, all threads, milliseconds; 0 when the system does not say.
+fn processor_ms() -> u64 {
+    let usage = getrusage(UsageWho::RUSAGE_SELF);
+    let ms = usage.map_or(0, |usage| usage.user_time().num_milliseconds());
+    u64::try_from(ms).unwrap_or(0)
 }
 
 /// Makes the Groth parameters available.

@@ -21,7 +21,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["units", "error", "sector", "chain"]),
     ("proofs", &["units", "error", "sector", "clock"]),
     ("worker", &["units", "error", "repo", "proofs", "sector", "clock"]),
-    ("supervisor", &["units", "error", "worker::protocol", "sector", "proofs::Prover", "clock"]),
+    // of a worker: what is said to it, how it is started, and in tests its beginning
+    (
+        "supervisor",
+        &[
+            "units",
+            "error",
+            "worker::protocol",
+            "worker::Options",
+            "worker::serve",
+            "sector",
+            "proofs::Prover",
+            "clock",
+        ],
+    ),
     ("devnet", &["units", "error", "chain", "proofs", "clock", "repo", "sector"]),
     ("daemon", &["*"]),
     ("cli", &["*"]),
