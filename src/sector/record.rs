@@ -173,7 +173,7 @@ pub struct Record {
     pub commit: Option<Commit>,
     /// The sector on chain.
     pub activation: Option<Activation>,
-    /// Failed attempts at what it is doing now, reset by progress.
+    /// Failed attempts at what it is doing now, reset by progress. Those that only lacked space or memory do not count.
     pub attempts: u32,
     /// Not to be tried again before this moment.
     pub retry_at: Option<UnixMillis>,
@@ -243,8 +243,11 @@ impl Record {
         self.failure = None;
     }
 
+    /// Space and memory come back when they come back: to wait for them spends nothing.
     fn failed(&mut self, failure: &Failure, retry_at: Option<UnixMillis>) {
-        self.attempts = self.attempts.saturating_add(1);
+        if failure.class != Class::Resource {
+            self.attempts = self.attempts.saturating_add(1);
+        }
         self.retry_at = retry_at;
         self.failure = Some(failure.clone());
     }

@@ -3,8 +3,11 @@
 //! `kills` kills it at every recorded step and at random, `full_disk` takes its space away, `real` does it with real
 //! proofs. Each test has folders and a devnet of its own. Nothing here needs a network, a GPU or a wallet.
 
+mod full_disk;
 mod kills;
 mod proven;
+#[cfg(feature = "proofs")]
+mod real;
 mod rig;
 
 use proven::assert_proven;

@@ -62,6 +62,7 @@ fn killed_at(kind: Kind, step: &str) {
         while victims.is_empty() && run.more(Duration::from_secs(30)) {
             victims = rig.processes(kind);
         }
+        assert!(!victims.is_empty(), "no {kind:?} to kill at {step}:\n{}", run.told());
         victims.into_iter().for_each(slay);
         run.ends_well()
     };

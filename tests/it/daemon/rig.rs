@@ -14,6 +14,7 @@ use nix::{
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
@@ -201,6 +202,19 @@ impl Run {
         line.map(|line| self.told.push(line)).is_ok()
     }
 
+    /// What `status` says, once it is so.
+    pub fn watch(&mut self, rig: &Rig, is_so: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let begun = Instant::now();
+        loop {
+            let status = rig.json(&["status", "--json"]);
+            if is_so(&status) {
+                return status;
+            }
+            let waiting = self.listen(Duration::from_millis(100)) && begun.elapsed() < PATIENCE;
+            assert!(waiting, "it did not come to that: {status:#}\n{}", self.told());
+        }
+    }
+
     /// Listens for a while; `false` when it ended meanwhile.
     pub fn listen(&mut self, during: Duration) -> bool {
         let begun = Instant::now();
@@ -217,7 +231,9 @@ impl Run {
     /// Kills it and listens to its last words.
     pub fn killed(mut self) -> String {
         slay(self.pid());
-        self.end().1
+        let (status, told) = self.end();
+        assert!(status.signal() == Some(9) || status.success(), "it failed before it was killed: {status}\n{told}");
+        told
     }
 
     /// Asks it to end as a service manager does.
