@@ -52,7 +52,8 @@ impl World {
             .map(|task| format!("{} on {}", task.stage.as_str(), task.worker))
             .or_else(|| self.errand_of.get(&number).map(|doing| (*doing).to_owned()))
             .or_else(|| paused.map(|pause| format!("the node: {}", pause.why)));
-        SectorSeen { record: record.clone(), facts: self.facts(record), busy }
+        let troubled = self.pauses.contains_key(&number);
+        SectorSeen { record: record.clone(), facts: self.facts(record), busy, troubled }
     }
 
     fn messages_seen(&self) -> BTreeMap<crate::sector::MessageId, MessageSeen> {

@@ -149,7 +149,7 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, S
         Err(StoreError::Missing { .. }) => (Vec::new(), None),
         Err(error) => return Err(error),
     };
-    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
+    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None, troubled: false };
     Ok(Observed {
         now,
         chain: None,
