@@ -11,7 +11,7 @@ pub mod params;
 mod rpc;
 pub mod wire;
 
-pub use client::Client;
+pub use client::{Client, Fate};
 pub use endpoint::{Endpoint, Secret};
 pub use rpc::Limits;
 

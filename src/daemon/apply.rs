@@ -2,7 +2,7 @@
 
 use super::{
     connect,
-    errands::{Done, Miner},
+    errands::{Done, Handed, Miner},
     workers,
     world::{RepoDesk, Task, World},
 };
@@ -17,11 +17,15 @@ use crate::{
     units::{Bytes, RepoName, SectorNumber, SectorSize, UnixMillis},
     worker::protocol::{Job, SectorFiles, SectorRef},
 };
-use std::time::Duration;
+use futures_util::FutureExt as _;
+use std::{panic::AssertUnwindSafe, time::Duration};
 use tokio::sync::mpsc;
 
 /// A repo that cannot be used is looked at again this often.
 const REPO_PAUSE_MS: i64 = 5_000;
+
+/// What an errand says that panicked; the panic itself is in the log.
+const PANICKED: &str = "an errand to the node panicked, which is a fault of seald: see its log";
 
 /// Free space is asked for this often.
 const MEASURE_MS: u64 = 2_000;
@@ -115,7 +119,10 @@ impl World {
             }
             Err(error) => {
                 let why = Chain(&error).to_string();
-                tracing::error!(repo = %name, reason = %why, "repo unusable");
+                let known = self.repos.get(name).map(|desk| &desk.seen);
+                if !matches!(known, Some(RepoSeen::Unusable { why: known, .. }) if *known == why) {
+                    tracing::error!(repo = %name, reason = %why, "repo unusable");
+                }
                 let again = now.plus_ms(REPO_PAUSE_MS);
                 let seen = RepoSeen::Unusable { why, again };
                 RepoDesk { repo: None, seen, capacity: Bytes::default(), measured: now }
@@ -179,43 +186,46 @@ impl World {
         }
     }
 
-    fn errand(&mut self, work: impl Future<Output = Done> + Send + 'static) {
-        self.errands.spawn(async move {
-            let done = work.await;
-            (clock::monotonic(), done)
-        });
-    }
-
     fn prepare_miner(&mut self) {
         let Some(desk) = self.desk().filter(|_| !self.miner_errand) else { return };
         self.miner_errand = true;
         self.miner_seen = MinerSeen::Preparing { step: self.miner_step.clone() };
-        self.errand(desk.miner());
+        self.errand(Done::Miner(Err(PANICKED.to_owned())), desk.miner());
     }
 
     fn draw_ticket(&mut self, number: SectorNumber) {
         let (Some(desk), Some(miner)) = (self.desk(), &self.miner) else { return };
         self.errand_of.insert(number, "the node, which draws its ticket");
-        self.errand(desk.ticket(miner.id, number));
+        let work = desk.ticket(miner.id, number);
+        self.errand(Done::Ticket { number, result: Err(PANICKED.to_owned()) }, work);
     }
 
     fn compose(&mut self, numbers: Vec<SectorNumber>, after: Stage) {
         let (Some(desk), Some(miner)) = (self.desk(), self.miner.clone()) else { return };
         let records: Vec<_> = numbers.iter().filter_map(|number| self.records.get(number).cloned()).collect();
-        for number in numbers {
-            self.errand_of.insert(number, "the node, which is asked for what its message needs");
+        for number in &numbers {
+            self.errand_of.insert(*number, "the node, which is asked for what its message needs");
         }
+        let lost = Done::Composed { numbers, result: Err(PANICKED.to_owned()) };
         if after == Stage::Commit {
-            self.errand(desk.commit(miner, records));
+            self.errand(lost, desk.commit(miner, records));
         } else {
-            self.errand(desk.precommit(miner, records));
+            self.errand(lost, desk.precommit(miner, records));
         }
     }
 
     fn push(&mut self, id: MessageId) {
         let (Some(desk), Some(row)) = (self.desk(), self.messages.get(&id).cloned()) else { return };
-        self.pushing.insert(id);
-        self.errand(desk.push(row));
+        self.pushing.insert(id.clone());
+        self.errand(Done::Pushed { id, result: Handed::Unclear(PANICKED.to_owned()) }, desk.push(row));
+    }
+
+    /// Runs an errand; `lost` is what comes back of one that panics, so that what it was about is not busy for ever.
+    pub fn errand(&mut self, lost: Done, work: impl Future<Output = Done> + Send + 'static) {
+        self.errands.spawn(async move {
+            let done = AssertUnwindSafe(work).catch_unwind().await.unwrap_or(lost);
+            (clock::monotonic(), done)
+        });
     }
 
     fn run_stage(&mut self, number: SectorNumber, stage: Stage, worker: Assignee, repo: RepoName, now: UnixMillis) {

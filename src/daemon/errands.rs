@@ -4,15 +4,15 @@
 //! remembered here, so an errand that is lost with the process is planned again.
 
 use crate::{
-    chain::{ChainError, Client, Executed, Message, NetworkParams, Pushed, TipSet, cids, messages, params},
+    chain::{ChainError, Client, Executed, Fate, Message, NetworkParams, Pushed, TipSet, cids, messages, params},
     clock,
     error::Chain,
     manifest::{Account, Identity, Manifest},
     sector::{self, MessageId, Record, Ticket},
     store::{MessageKind, MessageStatus, OutboxMessage, Store, StoreError},
-    units::{AttoFil, MinerId, SectorNumber},
+    units::{AttoFil, Epoch, MinerId, SectorNumber},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How far before the head a ticket is drawn: chain finality, on every network.
 const TICKET_LOOKBACK: i64 = 900;
@@ -68,6 +68,8 @@ pub enum Step {
     },
     /// Not yet.
     Waiting(String),
+    /// The chain and the node know nothing of its CreateMiner message any more.
+    Gone(MessageId),
 }
 
 /// What every errand needs.
@@ -83,6 +85,8 @@ pub struct Desk {
     pub manifest: Arc<Manifest>,
     /// The database.
     pub store: Store,
+    /// Since when messages are gone.
+    pub gone: BTreeMap<MessageId, Epoch>,
 }
 
 /// The miner once it is known.
@@ -172,8 +176,8 @@ impl Desk {
         Ok(outbox(MessageKind::Commit, records, message))
     }
 
-    /// Hands an outbox message to the node. The first time it is simulated, so that a refusal by the actor is told
-    /// from a node that is away; later, the node is asked first whether it has the message already.
+    /// Hands an outbox message to the node. It is simulated first, so that a refusal by the actor is told from a node
+    /// that is away; after the first time, the node is asked before that whether it has the message already.
     pub async fn push(self, row: OutboxMessage) -> Done {
         let result = self.hand_over(&row).await;
         Done::Pushed { id: row.id, result }
@@ -181,15 +185,18 @@ impl Desk {
 
     async fn hand_over(&self, row: &OutboxMessage) -> Handed {
         let fee = self.max_fee(row.kind);
-        if row.attempts == 0 {
-            match self.client.estimate(&row.message, fee, &self.head).await {
-                Ok(_) => {}
-                // 2: out of gas, 3: the actor said no; anything else says nothing about the message
-                Err(error @ ChainError::Refused { code: 2 | 3, .. }) => return Handed::Refused(told(&error)),
+        if row.attempts > 0 {
+            match self.client.pending_like(&row.message).await {
+                Ok(Some(pushed)) => return Handed::Taken(pushed),
+                Ok(None) => {}
                 Err(error) => return Handed::Unclear(told(&error)),
             }
-        } else if let Ok(Some(pushed)) = self.client.pending_like(&row.message).await {
-            return Handed::Taken(pushed);
+        }
+        match self.client.estimate(&row.message, fee, &self.head).await {
+            Ok(_) => {}
+            // 2: out of gas, 3: the actor said no, perhaps as it has executed already; anything else says nothing
+            Err(error @ ChainError::Refused { code: 2 | 3, .. }) => return Handed::Refused(told(&error)),
+            Err(error) => return Handed::Unclear(told(&error)),
         }
         // from here on it may have been sent: recorded first, so that a crash asks before it sends again
         let attempts = row.attempts.saturating_add(1);
@@ -215,6 +222,7 @@ impl Desk {
     }
 
     async fn miner_step(&self) -> Result<Step, String> {
+        self.same_network().await?;
         let known = self.store.setting(MINER).await.map_err(|e| told(&e))?;
         let miner = match (known, &self.manifest.miner.identity) {
             (known, Identity::Attach(id)) => {
@@ -228,7 +236,7 @@ impl Desk {
             (Some(known), Identity::Create { .. }) => known.parse().map_err(|e| told(&e))?,
             (None, Identity::Create { owner, worker }) => match self.create(owner, worker).await? {
                 Ok(miner) => miner,
-                Err(waiting) => return Ok(Step::Waiting(waiting)),
+                Err(step) => return Ok(step),
             },
             (_, Identity::Genesis { .. }) => {
                 return Err("this version does not import genesis sectors: use miner.actor or miner.create".to_owned());
@@ -246,16 +254,36 @@ impl Desk {
         Ok(Step::Known { miner, worker: info.worker })
     }
 
+    /// The same numbers mean other miners and sectors on another network.
+    async fn same_network(&self) -> Result<(), String> {
+        let here = &self.network.name;
+        match self.store.setting(NETWORK).await.map_err(|e| told(&e))? {
+            Some(known) if known == *here => Ok(()),
+            Some(known) => Err(format!(
+                "this state folder belongs to network {known}, the node is on {here}: correct the endpoint, or give it \
+                 another state.dir"
+            )),
+            None => self.store.set_setting(NETWORK, here).await.map_err(|e| told(&e)),
+        }
+    }
+
     /// Creates the actor: one message, recorded before it is sent. `Err` in `Ok` says what is waited for.
-    async fn create(&self, owner: &Account, worker: &Account) -> Result<Result<MinerId, String>, String> {
+    async fn create(&self, owner: &Account, worker: &Account) -> Result<Result<MinerId, Step>, String> {
+        let waiting = |what: &str| Ok(Err(Step::Waiting(what.to_owned())));
         let (rows, _) = self.store.messages().await.map_err(|e| told(&e))?;
         let mut rows: Vec<_> = rows.into_iter().filter(|row| row.kind == MessageKind::CreateMiner).collect();
         rows.sort_by_key(|row| row.created);
+        let failures = rows.iter().filter(|row| matches!(&row.status, MessageStatus::Landed(e) if e.exit_code != 0));
+        if failures.count() >= CREATIONS {
+            return Err(format!(
+                "creating the miner failed on chain {CREATIONS} times, and each try costs gas: look at the messages of \
+                 {}, then start with another state.dir",
+                rows.last().map_or("the owner", |row| row.message.from.as_str())
+            ));
+        }
         let Some(row) = rows.pop().filter(|row| !failed(row)) else {
-            return self
-                .compose_create(owner, worker)
-                .await
-                .map(|()| Err("its CreateMiner message to be sent".to_owned()));
+            self.compose_create(owner, worker).await?;
+            return waiting("its CreateMiner message to be sent");
         };
         match &row.status {
             MessageStatus::Intended => {
@@ -270,28 +298,36 @@ impl Desk {
                 match status {
                     MessageStatus::Refused { why } => Err(format!("the network refuses to create the miner: {why}")),
                     MessageStatus::Intended | MessageStatus::Pushed(_) | MessageStatus::Landed(_) => {
-                        Ok(Err("its CreateMiner message to be included".to_owned()))
+                        waiting("its CreateMiner message to be included")
                     }
                 }
             }
-            MessageStatus::Pushed(pushed) => match self.client.search(&pushed.cid, &self.head).await {
-                Ok(Some(executed)) if self.counts(&executed) => {
-                    let attempts = row.attempts;
-                    let landed = MessageStatus::Landed(executed.clone());
-                    self.store.set_message(&row.id, &landed, attempts).await.map_err(|e| told(&e))?;
-                    created(&executed).map(Ok)
+            MessageStatus::Pushed(pushed) => {
+                let Pushed { cid, nonce } = pushed;
+                let fate = self.client.fate(cid, &row.message.from, Some(*nonce), &self.head).await;
+                match fate.map_err(|e| told(&e))? {
+                    Fate::Executed(executed) if self.counts(executed.height) => {
+                        let landed = MessageStatus::Landed(executed.clone());
+                        self.store.set_message(&row.id, &landed, row.attempts).await.map_err(|e| told(&e))?;
+                        created(&executed).map(Ok)
+                    }
+                    Fate::Executed(_) => waiting("its CreateMiner message to be deep enough in the chain"),
+                    Fate::Waiting => waiting("its CreateMiner message to be included"),
+                    Fate::Gone if self.gone.get(&row.id).is_some_and(|since| self.counts(*since)) => {
+                        let refused = MessageStatus::Refused { why: GONE.to_owned() };
+                        self.store.set_message(&row.id, &refused, row.attempts).await.map_err(|e| told(&e))?;
+                        waiting("its CreateMiner message to be made anew")
+                    }
+                    Fate::Gone => Ok(Err(Step::Gone(row.id))),
                 }
-                Ok(Some(_)) => Ok(Err("its CreateMiner message to be deep enough in the chain".to_owned())),
-                Ok(None) => Ok(Err("its CreateMiner message to be included".to_owned())),
-                Err(error) => Err(told(&error)),
-            },
+            }
             MessageStatus::Landed(executed) => created(executed).map(Ok),
             MessageStatus::Refused { why } => Err(why.clone()),
         }
     }
 
-    fn counts(&self, executed: &Executed) -> bool {
-        self.head.height >= executed.height.plus(self.manifest.chain.message_confidence)
+    fn counts(&self, height: Epoch) -> bool {
+        self.head.height >= height.plus(self.manifest.chain.message_confidence)
     }
 
     async fn compose_create(&self, owner: &Account, worker: &Account) -> Result<(), String> {
@@ -333,6 +369,13 @@ impl Desk {
 /// Settings of the database.
 pub const MINER: &str = "miner";
 const WORKER_KEY: &str = "worker_key";
+const NETWORK: &str = "network";
+
+/// CreateMiner messages that may fail on chain: each costs gas.
+const CREATIONS: usize = 3;
+
+/// Why a message is given up that a node had taken.
+pub const GONE: &str = "the node forgot it, or another message took its nonce";
 
 fn failed(row: &OutboxMessage) -> bool {
     match &row.status {

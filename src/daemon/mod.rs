@@ -13,6 +13,8 @@ mod observe;
 pub mod observer;
 pub mod report;
 mod start;
+#[cfg(test)]
+mod tests;
 mod waits;
 mod workers;
 pub mod world;
@@ -21,7 +23,7 @@ pub use start::{Options, StartError, Until, offline};
 
 use crate::{
     clock,
-    error::{Chain, Remedy},
+    error::Remedy,
     plan::{Action, Plan, plan},
     status::Snapshot,
     store::StoreError,
@@ -148,16 +150,21 @@ impl Loop {
             let due = now.checked_add(wake).unwrap_or(now);
             // each arm only waits, and none takes more than one item: cancelling loses nothing
             tokio::select! {
-                Some(event) = workers.recv() => self.on_worker(event, &mut workers).await?,
+                Some(event) = workers.recv() => {
+                    let done = self.on_worker(event, &mut workers).await;
+                    self.survive(done)?;
+                }
                 Some(event) = devnet.recv() => self.on_devnet(event),
                 Some(done) = self.world.errands.join_next() => {
-                    self.on_errands(done).await?;
+                    let done = self.on_errands(done).await;
+                    self.survive(done)?;
                 }
                 changed = self.world.sight.changed() => match changed {
                     Ok(()) => {
                         let told = self.world.sight.borrow().told;
                         self.world.waits.hear(told.unwrap_or_else(clock::monotonic));
-                        self.world.on_view().await?;
+                        let done = self.world.on_view().await;
+                        self.survive(done)?;
                     }
                     Err(_) => return Err(DaemonError::Observer),
                 },
@@ -174,13 +181,32 @@ impl Loop {
         }
     }
 
+    /// A write that failed does not end the daemon and its workers: what is known is read again before anything else.
+    fn survive(&mut self, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        match done {
+            Err(error) if error.remedy() == Remedy::Stop => Err(error),
+            Err(error) => {
+                self.world.doubt(&error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Observes, plans and applies until nothing leads on at once; publishes what came of it.
     async fn turn(&mut self) -> Result<Plan, DaemonError> {
         let now = clock::now();
+        if self.world.stale {
+            let done = self.world.reload().await;
+            self.survive(done)?;
+        }
         let world = &mut self.world;
         world.measure(now);
         let mut latest = Plan::default();
         for _ in 0..PLANS_AT_ONCE {
+            if world.stale {
+                break;
+            }
             let wanted = world.wanted_workers();
             world.supervisor.reconcile(&wanted, now);
             if let Some(devnet) = &mut world.devnet {
@@ -197,11 +223,10 @@ impl Loop {
             let leads_on = World::leads_on(&latest.actions);
             let applied = world.apply(latest.actions.clone(), &self.devnet_tx, self.epoch_ms, now).await;
             if let Err(error) = applied {
-                // planned again from what the store says; a database that stays away ends the daemon
-                if error.remedy() != Remedy::Retry {
+                if error.remedy() == Remedy::Stop {
                     return Err(error.into());
                 }
-                tracing::error!(error = %Chain(&error), "a plan was not carried out");
+                world.doubt(&error);
                 break;
             }
             if !leads_on {
@@ -228,6 +253,9 @@ impl Loop {
     }
 
     fn next_wake(&self, plan: &Plan) -> Duration {
+        if self.world.stale {
+            return TICK;
+        }
         let now = clock::now();
         let holds = plan.holds.iter().filter_map(|hold| match hold.until {
             crate::sector::WakeUp::Time(at) => Some(at),

@@ -1,10 +1,13 @@
 //! Turns what the daemon knows into the planner's [`Observed`], and into the questions for the chain.
 
-use super::{observer::Questions, world::World};
+use super::{
+    observer::{Awaited, Questions},
+    world::World,
+};
 use crate::{
     plan::{Assignee, MessageSeen, Observed, SectorSeen},
     sector::{ChainNow, Record, State},
-    store::MessageStatus,
+    store::{MessageStatus, OutboxMessage},
     units::{AttoFil, SectorNumber, UnixMillis},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +55,8 @@ impl World {
             .map(|task| format!("{} on {}", task.stage.as_str(), task.worker))
             .or_else(|| self.errand_of.get(&number).map(|doing| (*doing).to_owned()))
             .or_else(|| paused.map(|pause| format!("the node: {}", pause.why)));
-        SectorSeen { record: record.clone(), facts: self.facts(record), busy }
+        let troubled = self.pauses.contains_key(&number);
+        SectorSeen { record: record.clone(), facts: self.facts(record), busy, troubled }
     }
 
     fn messages_seen(&self) -> BTreeMap<crate::sector::MessageId, MessageSeen> {
@@ -98,9 +102,9 @@ impl World {
             }
             let awaited = matches!(record.state, State::WaitSeed | State::CommitWait);
             if let Some(id) = self.message_of(record).filter(|_| awaited)
-                && let Some(cid) = self.messages.get(id).and_then(|row| cid(&row.status))
+                && let Some(awaited) = self.messages.get(id).and_then(awaited_of)
             {
-                asked.messages.insert(id.clone(), cid);
+                asked.messages.insert(id.clone(), awaited);
             }
         }
         self.questions.send_if_modified(|known| {
@@ -116,10 +120,11 @@ impl World {
     }
 }
 
-fn cid(status: &MessageStatus) -> Option<String> {
-    match status {
-        MessageStatus::Pushed(pushed) => Some(pushed.cid.clone()),
-        MessageStatus::Landed(executed) => Some(executed.cid.clone()),
-        MessageStatus::Intended | MessageStatus::Refused { .. } => None,
-    }
+fn awaited_of(row: &OutboxMessage) -> Option<Awaited> {
+    let (cid, nonce) = match &row.status {
+        MessageStatus::Pushed(pushed) => (pushed.cid.clone(), Some(pushed.nonce)),
+        MessageStatus::Landed(executed) => (executed.cid.clone(), None),
+        MessageStatus::Intended | MessageStatus::Refused { .. } => return None,
+    };
+    Some(Awaited { cid, from: row.message.from.clone(), nonce })
 }

@@ -5,7 +5,7 @@
 
 use super::connect;
 use crate::{
-    chain::{ChainError, Client, Executed, NetworkParams, TipSet},
+    chain::{ChainError, Client, Fate, NetworkParams, TipSet},
     clock,
     error::Chain,
     manifest::Manifest,
@@ -27,10 +27,21 @@ pub struct Questions {
     pub miner: Option<MinerId>,
     /// Sectors whose standing on chain matters, with the ticket epoch to be drawn again for a check.
     pub sectors: BTreeMap<SectorNumber, Option<Epoch>>,
-    /// Sectors that are proven: asked about only when the chain lists them as faulty.
+    /// Sectors that are proven: asked about when the chain lists them as faulty, and a few in turn with each head.
     pub proven: BTreeSet<SectorNumber>,
     /// Messages that are waited for.
-    pub messages: BTreeMap<MessageId, String>,
+    pub messages: BTreeMap<MessageId, Awaited>,
+}
+
+/// A message that a node took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its CID, or that of the one that executed in its place.
+    pub cid: String,
+    /// Its sender.
+    pub from: String,
+    /// Its nonce, unless it executed.
+    pub nonce: Option<u64>,
 }
 
 /// What the chain answered, all of it at `head`.
@@ -46,8 +57,8 @@ pub struct ChainView {
     pub at: UnixMillis,
     /// By sector.
     pub facts: BTreeMap<SectorNumber, Facts>,
-    /// By message; `None` when it has not executed.
-    pub executed: BTreeMap<MessageId, Option<Executed>>,
+    /// By message.
+    pub fates: BTreeMap<MessageId, Fate>,
     /// The number after the highest the chain ever saw of this miner.
     pub next_number: Option<SectorNumber>,
     /// What the worker account holds.
@@ -67,7 +78,8 @@ pub struct Sight {
     pub trouble: Option<String>,
 }
 
-/// Requests under way at once.
+/// Requests under way at once, and proven sectors looked at with each head: one that the chain ended is seen within
+/// as many heads as there are eights of them.
 const AT_ONCE: usize = 8;
 
 /// Shortest and longest time between two looks at the head.
@@ -78,10 +90,11 @@ const POLL_MAX: Duration = Duration::from_secs(5);
 pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questions>, sight: watch::Sender<Sight>) {
     let mut link: Option<(String, Client)> = None;
     let mut network: Option<NetworkParams> = None;
+    let mut round = 0_usize;
     let mut poll = POLL_MIN;
     loop {
         let asked = questions.borrow_and_update().clone();
-        match look(&manifest, &mut link, &mut network, &asked, &sight).await {
+        match look(&manifest, &mut link, &mut network, &mut round, &asked, &sight).await {
             Ok(()) => poll = network.as_ref().map_or(POLL_MIN, pace),
             Err(why) => {
                 tracing::debug!(reason = %why, "the chain cannot be read");
@@ -106,6 +119,7 @@ async fn look(
     manifest: &Manifest,
     link: &mut Option<(String, Client)>,
     network: &mut Option<NetworkParams>,
+    round: &mut usize,
     asked: &Questions,
     sight: &watch::Sender<Sight>,
 ) -> Result<(), String> {
@@ -130,7 +144,8 @@ async fn look(
     if same && sight.borrow().trouble.is_none() {
         return Ok(());
     }
-    let view = read(&client, params, head, asked).await.map_err(told)?;
+    let view = read(&client, params, head, asked, *round).await.map_err(told)?;
+    *round = round.wrapping_add(1);
     let told = Some(clock::monotonic());
     sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), told, trouble: None });
     Ok(())
@@ -138,8 +153,11 @@ async fn look(
 
 /// Whether the view already answers these questions.
 fn answers(view: &ChainView, asked: &Questions) -> bool {
-    asked.sectors.keys().all(|number| view.facts.contains_key(number))
-        && asked.messages.keys().all(|id| view.executed.contains_key(id))
+    let sector = |(number, ticket): (&SectorNumber, &Option<Epoch>)| {
+        view.facts.get(number).is_some_and(|facts| facts.allocated || ticket.is_none() || facts.ticket.is_some())
+    };
+    asked.sectors.iter().all(sector)
+        && asked.messages.keys().all(|id| view.fates.contains_key(id))
         && (asked.miner.is_none() || view.next_number.is_some())
 }
 
@@ -148,13 +166,14 @@ async fn read(
     network: NetworkParams,
     head: TipSet,
     asked: &Questions,
+    round: usize,
 ) -> Result<ChainView, ChainError> {
     let mut view = ChainView {
         finalized: client.finalized().await?,
         network,
         at: clock::now(),
         facts: BTreeMap::new(),
-        executed: BTreeMap::new(),
+        fates: BTreeMap::new(),
         next_number: None,
         worker_balance: None,
         head,
@@ -167,8 +186,9 @@ async fn read(
     view.next_number = allocated.max().map_or(first, SectorNumber::next);
     view.worker_balance = Some(client.balance(&info.worker).await?);
     let delay = view.network.pre_commit_challenge_delay;
-    let suspects = asked.proven.intersection(&faults).map(|number| (*number, None));
-    let sectors: Vec<_> = asked.sectors.iter().map(|(number, ticket)| (*number, *ticket)).chain(suspects).collect();
+    let mut sectors = asked.sectors.clone();
+    let suspects = asked.proven.intersection(&faults).chain(in_turn(&asked.proven, round));
+    sectors.extend(suspects.map(|number| (*number, None)));
     let reader = Reader { client, miner, head, delay };
     let mut reads = Vec::with_capacity(sectors.len());
     for (number, ticket) in sectors {
@@ -176,13 +196,13 @@ async fn read(
     }
     let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
     let mut searches = Vec::with_capacity(asked.messages.len());
-    for (id, cid) in &asked.messages {
-        searches.push(reader.message(id, cid));
+    for (id, awaited) in &asked.messages {
+        searches.push(reader.message(id, awaited));
     }
-    let executed: Vec<_> = stream::iter(searches).buffer_unordered(AT_ONCE).collect().await;
+    let fates: Vec<_> = stream::iter(searches).buffer_unordered(AT_ONCE).collect().await;
     let found = found.into_iter().collect::<Result<_, _>>()?;
-    let executed = executed.into_iter().collect::<Result<_, _>>()?;
-    (view.facts, view.executed) = (found, executed);
+    let fates = fates.into_iter().collect::<Result<_, _>>()?;
+    (view.facts, view.fates) = (found, fates);
     Ok(view)
 }
 
@@ -237,11 +257,29 @@ impl Reader<'_> {
         Ok((number, facts))
     }
 
-    /// A nonce that another message took means that ours will never execute.
-    async fn message(self, id: &MessageId, cid: &str) -> Result<(MessageId, Option<Executed>), ChainError> {
-        match self.client.search(cid, self.head).await {
-            Err(ChainError::Overtaken { .. }) => Ok((id.clone(), None)),
-            other => Ok((id.clone(), other?)),
+    async fn message(self, id: &MessageId, awaited: &Awaited) -> Result<(MessageId, Fate), ChainError> {
+        let Awaited { cid, from, nonce } = awaited;
+        Ok((id.clone(), self.client.fate(cid, from, *nonce, self.head).await?))
+    }
+}
+
+/// The next few of all, over and over.
+fn in_turn(all: &BTreeSet<SectorNumber>, round: usize) -> impl Iterator<Item = &SectorNumber> {
+    let before = round.wrapping_mul(AT_ONCE).checked_rem(all.len()).unwrap_or(0);
+    all.iter().cycle().skip(before).take(AT_ONCE.min(all.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_proven_sector_has_its_turn() {
+        for count in [0, 1, 7, 8, 9, 30] {
+            let all: BTreeSet<_> = (0..count).map(|n| SectorNumber::try_from(n).unwrap()).collect();
+            let rounds = all.len().div_ceil(AT_ONCE);
+            let seen: BTreeSet<_> = (0..rounds).flat_map(|round| in_turn(&all, round)).copied().collect();
+            assert_eq!(seen, all);
         }
     }
 }

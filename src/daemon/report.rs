@@ -252,11 +252,18 @@ impl World {
                         raise(
                             format!("sector {number}"),
                             format!("parked after {} attempts: {why}", record.attempts),
-                            "mend the cause named here; nothing of the sector is removed",
+                            "mend the cause named here, then restart seald; nothing of the sector is removed",
                         );
                     }
                 }
             }
+        }
+        if let Some(why) = &self.store_trouble {
+            raise(
+                "database".to_owned(),
+                why.clone(),
+                "seald goes on by itself once it can be written: look at the disk of state.dir",
+            );
         }
         for row in &self.unreadable {
             raise(

@@ -85,18 +85,16 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     }
     let lock = StateLock::take(&manifest.state.dir).await?;
     let store = Store::open(manifest.state.url.as_str()).await?;
-    let (records, mut unreadable) = store.sectors().await?;
-    let (messages, unreadable_messages) = store.messages().await?;
-    unreadable.extend(unreadable_messages);
     let size = manifest.miner.sector_size;
     let durations = durations(&store, size).await?;
     let (sight_tx, sight) = watch::channel(Sight::default());
     let (questions, questions_rx) = watch::channel(Questions::default());
-    let world = World {
+    let mut world = World {
         desired: Desired::of(&manifest),
         prover,
-        records: records.into_iter().map(|record| (record.number, record)).collect(),
-        messages: messages.into_iter().map(|row| (row.id.clone(), row)).collect(),
+        records: BTreeMap::new(),
+        messages: BTreeMap::new(),
+        gone: BTreeMap::new(),
         message_pauses: BTreeMap::new(),
         miner: None,
         miner_seen: MinerSeen::Unknown,
@@ -108,7 +106,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         params_task: None,
         repos: BTreeMap::new(),
         highest_on_disk: None,
-        highest_in_store: store.max_number().await?,
+        highest_in_store: None,
         supervisor: Supervisor::new(workers::program(), events),
         devnet: None,
         devnet_started: false,
@@ -122,11 +120,15 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         sight,
         questions,
         durations,
-        unreadable,
+        unreadable: Vec::new(),
+        stale: true,
         waits: Waits::new(clock::monotonic()),
+        store_trouble: None,
         manifest: Arc::new(manifest),
         store,
     };
+    world.reload().await?;
+    world.unpark();
     Ok((world, lock, sight_tx, questions_rx))
 }
 
@@ -153,7 +155,7 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, S
         Err(StoreError::Missing { .. }) => (Vec::new(), None),
         Err(error) => return Err(error),
     };
-    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
+    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None, troubled: false };
     Ok(Observed {
         now,
         chain: None,

@@ -4,12 +4,14 @@
 //! follows. A crash between any two lines leaves the store as the truth and is planned on from there.
 
 use super::{
-    errands::{Desk, Done, Handed, Miner, Step},
+    errands::{Desk, Done, GONE, Handed, Miner, Step},
     observer::{Questions, Sight},
     waits::Waits,
 };
 use crate::{
+    chain::Fate,
     clock,
+    error::Chain,
     manifest::Manifest,
     plan::{Assignee, Desired, MinerSeen, ParamsSeen, RepoSeen},
     proofs::Prover,
@@ -17,7 +19,7 @@ use crate::{
     sector::{Class, Event, Facts, Failure, MessageId, MessageView, Record, Stage, State},
     store::{Change, MessageStatus, OutboxMessage, Store, StoreError, Took, Unreadable},
     supervisor::{Companion, Notice, Supervisor, WorkerId},
-    units::{Bytes, Hash32, RepoName, SectorNumber, UnixMillis},
+    units::{Bytes, Epoch, Hash32, RepoName, SectorNumber, UnixMillis},
     worker::protocol::Outcome,
 };
 use std::{
@@ -106,6 +108,8 @@ pub struct World {
     pub records: BTreeMap<SectorNumber, Record>,
     /// The outbox.
     pub messages: BTreeMap<MessageId, OutboxMessage>,
+    /// Messages that a node took and knows no more, and since when.
+    pub gone: BTreeMap<MessageId, Epoch>,
     /// Messages the node did not take.
     pub message_pauses: BTreeMap<MessageId, Pause>,
     /// The miner, once known.
@@ -160,6 +164,10 @@ pub struct World {
     pub unreadable: Vec<Unreadable>,
     /// What scheduling costs.
     pub waits: Waits,
+    /// A write failed, so memory may not be what the database says.
+    pub stale: bool,
+    /// Why the last write failed; until one succeeds.
+    pub store_trouble: Option<String>,
 }
 
 impl World {
@@ -173,7 +181,41 @@ impl World {
             network: view.network.clone(),
             manifest: Arc::clone(&self.manifest),
             store: self.store.clone(),
+            gone: self.gone.clone(),
         })
+    }
+
+    /// Reads records and messages from the database, which is the truth: at the start, and after a write failed, as
+    /// that may have been done all the same.
+    ///
+    /// # Errors
+    /// The database does not answer; memory is unchanged.
+    pub async fn reload(&mut self) -> Result<(), StoreError> {
+        let (records, mut unreadable) = self.store.sectors().await?;
+        let (messages, more) = self.store.messages().await?;
+        self.highest_in_store = self.store.max_number().await?;
+        unreadable.extend(more);
+        self.records = records.into_iter().map(|record| (record.number, record)).collect();
+        self.messages = messages.into_iter().map(|row| (row.id.clone(), row)).collect();
+        self.unreadable = unreadable;
+        self.stale = false;
+        Ok(())
+    }
+
+    /// An operator who starts seald again has looked at what was parked: it gets a new budget.
+    pub fn unpark(&mut self) {
+        let parked = self.records.values_mut().filter(|record| record.attempts >= self.desired.policy.attempts);
+        parked.for_each(|record| record.attempts = 0);
+    }
+
+    /// A write failed: nothing is planned before [`World::reload`].
+    pub fn doubt(&mut self, error: &StoreError) {
+        self.stale = true;
+        let why = Chain(error).to_string();
+        if self.store_trouble.as_ref() != Some(&why) {
+            tracing::error!(error = %why, "the database was not written");
+            self.store_trouble = Some(why);
+        }
     }
 
     /// Records events of sectors and the message they share, in one transaction, and then in memory. An event that
@@ -212,6 +254,7 @@ impl World {
         }
         let change = Change { sectors, message, durations, at: now };
         self.store.commit(&change).await?;
+        self.store_trouble = None;
         let Change { sectors, message, .. } = change;
         for (record, event) in sectors {
             let number = record.number;
@@ -384,8 +427,16 @@ impl World {
         }
         let message = Some(row.id.clone());
         let event = |message| if pre { Event::PreCommitted { message } } else { Event::Committed { message } };
-        let events = numbers.into_iter().map(|number| (number, event(message.clone()))).collect();
-        self.record_all(events, Some(row)).await
+        let events = numbers.iter().map(|number| (*number, event(message.clone()))).collect();
+        match self.record_all(events, Some(row)).await {
+            // one that cannot be read, for it would be known otherwise
+            Err(error @ StoreError::LiveMessage { .. }) => {
+                let why = Chain(&error).to_string();
+                numbers.into_iter().for_each(|number| self.pause(number, why.clone(), clock::now()));
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     async fn on_pushed(&mut self, id: &MessageId, result: Handed, now: UnixMillis) -> Result<(), StoreError> {
@@ -420,7 +471,14 @@ impl World {
                 self.miner_seen = MinerSeen::Known;
                 self.miner_pause = None;
             }
+            Ok(Step::Gone(id)) => {
+                let head = self.sight.borrow().view.as_ref().map(|view| view.head.height);
+                self.gone.entry(id).or_insert(head.unwrap_or_default());
+                self.miner_seen = MinerSeen::Preparing { step: format!("its CreateMiner message: {GONE}") };
+                self.miner_pause = None;
+            }
             Ok(Step::Waiting(step)) => {
+                self.gone.clear();
                 self.miner_step.clone_from(&step);
                 self.miner_seen = MinerSeen::Preparing { step };
                 self.miner_pause = None;
@@ -444,17 +502,32 @@ impl World {
             self.miner_seen = MinerSeen::Unknown;
         }
         let Some(view) = self.sight.borrow().view.clone() else { return Ok(()) };
-        for (id, executed) in &view.executed {
+        for (id, fate) in &view.fates {
             let Some(row) = self.messages.get_mut(id) else { continue };
-            let status = match (&row.status, executed) {
-                (MessageStatus::Pushed(_), Some(executed)) => MessageStatus::Landed(executed.clone()),
-                (MessageStatus::Landed(known), Some(executed)) if known != executed => {
+            let gone = self.gone.remove(id);
+            let status = match (&row.status, fate) {
+                (MessageStatus::Pushed(_), Fate::Executed(executed)) => MessageStatus::Landed(executed.clone()),
+                (MessageStatus::Landed(known), Fate::Executed(executed)) if known != executed => {
                     MessageStatus::Landed(executed.clone())
                 }
-                (MessageStatus::Landed(_), None) => {
+                (MessageStatus::Landed(_), Fate::Waiting | Fate::Gone) => {
+                    match self.store.revert_message(id).await {
+                        Ok(status) => row.status = status,
+                        // its successor is on its way already
+                        Err(StoreError::LiveMessage { .. }) => continue,
+                        Err(other) => return Err(other),
+                    }
                     tracing::warn!(message = %id.0, "a reorganisation took a message off the chain");
-                    row.status = self.store.revert_message(id).await?;
                     continue;
+                }
+                (MessageStatus::Pushed(_), Fate::Gone) => {
+                    let since = gone.unwrap_or(view.head.height);
+                    if view.head.height < since.plus(self.desired.policy.message_confidence) {
+                        self.gone.insert(id.clone(), since);
+                        continue;
+                    }
+                    tracing::warn!(message = %id.0, reason = GONE, "a message is given up");
+                    MessageStatus::Refused { why: GONE.to_owned() }
                 }
                 _ => continue,
             };
@@ -468,10 +541,14 @@ impl World {
     pub fn facts(&self, record: &Record) -> Option<Facts> {
         let view = self.sight.borrow().view.clone()?;
         let mut facts = view.facts.get(&record.number)?.clone();
-        facts.message = self
-            .message_of(record)
-            .and_then(|id| self.messages.get(id))
-            .map(|row| self.message_view(row, record.number));
+        let row = self.message_of(record).and_then(|id| self.messages.get(id));
+        // that it landed may be news of another head, and a reorganisation has taken it back since
+        let awaited = matches!(record.state, State::WaitSeed | State::CommitWait);
+        let landed = row.filter(|row| awaited && matches!(row.status, MessageStatus::Landed(_)));
+        if landed.is_some_and(|row| !view.fates.contains_key(&row.id)) {
+            return None;
+        }
+        facts.message = row.map(|row| self.message_view(row, record.number));
         Some(facts)
     }
 

@@ -224,6 +224,8 @@ pub struct SectorSeen {
     pub facts: Option<Facts>,
     /// Something is being done for it already, such as `commit on cpu/0`.
     pub busy: Option<String>,
+    /// The node did not let its last message be composed.
+    pub troubled: bool,
 }
 
 /// A message that has not landed.

@@ -6,7 +6,7 @@ use super::{
     space::{self, Reservations},
 };
 use crate::{
-    sector::{self, Next, Record, Stage, State, WakeUp},
+    sector::{self, Class, Next, Record, Stage, State, WakeUp},
     units::{Epoch, RepoName, SectorNumber, UnixMillis},
 };
 use std::collections::BTreeMap;
@@ -238,6 +238,12 @@ fn batch(
     plan: &mut Plan,
     action: impl Fn(Vec<SectorNumber>) -> Action,
 ) {
+    // one that is refused takes the whole message with it, so one that failed before goes alone
+    let failed = |seen: &SectorSeen| {
+        seen.troubled || seen.record.failure.as_ref().is_some_and(|failure| failure.class == Class::Chain)
+    };
+    let (alone, ready): (Vec<&SectorSeen>, Vec<&SectorSeen>) = ready.iter().partition(|seen| failed(seen));
+    plan.actions.extend(alone.iter().map(|seen| action(vec![seen.record.number])));
     let mut ready: Vec<_> = ready.iter().map(|seen| (seen.record.entered, seen.record.number)).collect();
     ready.sort_unstable();
     for group in ready.chunks(rule.max.max(1)) {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     manifest,
     sector::{
-        State,
+        Class, Failure, State,
         tests::{CHAIN, NOW},
     },
     units::{AttoFil, Bytes},
@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
-use world::{FINAL, SIZE, done, ended, final_sector, number, reversed, under_way, world};
+use world::{FINAL, SIZE, done, ended, final_sector, number, precommit_sector, reversed, under_way, world};
 
 /// The sectors an action is for.
 fn sectors_of(action: &Action) -> Vec<SectorNumber> {
@@ -408,4 +408,23 @@ fn sectors_in_flight_get_their_parameters_though_no_more_are_wanted() {
     let none = Desired { sectors: 0, ..desired };
     let missing = Observed { params: ParamsSeen::Missing, ..observed };
     assert!(plan(&none, &missing).actions.contains(&Action::PrepareParams(SIZE)));
+}
+
+#[test]
+fn a_sector_whose_message_failed_does_not_take_others_with_it_again() {
+    let desired = Desired { precommit: BatchRule { max: 4, wait_ms: 0 }, ..devnet() };
+    let mut observed = ready(&desired);
+    observed.sectors = (0..4).map(|n| (number(n), precommit_sector(n))).collect();
+    let sent = |observed: &Observed| {
+        let actions = plan(&desired, observed).actions;
+        let sent = actions.into_iter().filter(|action| matches!(action, Action::SubmitPreCommit(_)));
+        sent.map(|action| sectors_of(&action)).collect::<Vec<_>>()
+    };
+    let numbers = |all: &[u64]| all.iter().map(|n| number(*n)).collect::<Vec<_>>();
+    assert_eq!(sent(&observed), [numbers(&[0, 1, 2, 3])]);
+    // refused by the chain, or by the node before there was a message
+    let refused = Failure { class: Class::Chain, doing: "sending".to_owned(), error: "refused".to_owned() };
+    observed.sectors.get_mut(&number(1)).unwrap().record.failure = Some(refused);
+    observed.sectors.get_mut(&number(3)).unwrap().troubled = true;
+    assert_eq!(sent(&observed), [numbers(&[1]), numbers(&[3]), numbers(&[0, 2])]);
 }

@@ -155,10 +155,10 @@ pub fn next(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>, pol
         State::Packing => Next::Record(Event::Packed),
         State::PreCommit1 => precommit1(record, facts, chain, policy),
         State::PreCommit2 => Next::Work(Stage::PreCommit2),
-        State::Proving => proving(facts),
+        State::Proving => proving(record, facts, chain),
         State::PackingFailed | State::FailedUnrecoverable | State::FaultedFinal => Next::Rest,
         State::SealFailed => Next::Record(Event::RetrySeal),
-        State::ComputeProofFailed => Next::Record(Event::RetryComputeProof),
+        State::ComputeProofFailed => compute_proof_failed(record, now),
         State::PreCommitting
         | State::WaitSeed
         | State::Committing
@@ -194,11 +194,11 @@ fn with_chain(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, 
         State::PreCommitting => precommitting(record, facts, chain, policy, now),
         State::WaitSeed => wait_seed(record, facts, chain, policy, now),
         State::Committing => committing(record, facts),
-        State::CommitWait => commit_wait(facts, chain, policy, now),
+        State::CommitWait => commit_wait(record, facts, chain, policy, now),
         State::FinalizeSector => finalize(facts, chain),
         State::PreCommitFailed => precommit_failed(record, facts, chain, policy, now),
         State::CommitFailed => commit_failed(record, facts),
-        State::Faulty | State::FaultReported => faulty(record, facts),
+        State::Faulty | State::FaultReported => faulty(record, facts, chain),
         State::Proving
         | State::Packing
         | State::PreCommit1
@@ -274,6 +274,8 @@ fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Polic
             failure: failure(Class::Chain, "pre-committing", "the chain's ticket changed (reorganisation)"),
             retry_at: now,
         }),
+        // a deposit depends on it
+        None if facts.ticket.is_none() => wait("the ticket to be read again from the chain", WakeUp::NextHead),
         None => Next::SubmitPreCommit,
     }
 }
@@ -287,7 +289,7 @@ fn wait_seed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, n
         if landed.is_some() {
             return Next::Record(Event::PreCommitReverted);
         }
-        return precommit_outstanding(facts, chain, policy, now);
+        return precommit_outstanding(record, facts, chain, policy, now);
     };
     if !is_ours(record, precommit) {
         return lost(record, "the chain holds a pre-commit of this number with another replica");
@@ -310,15 +312,19 @@ fn wait_seed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, n
 }
 
 /// Not on chain: what does its message say?
-fn precommit_outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
+fn precommit_outstanding(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
     match outstanding(facts, chain, policy, "pre-commit") {
         Ok(next) => next,
-        Err(failure) => Next::Record(Event::ChainPreCommitFailed { failure, retry_at: now.plus_ms(RESEND_PAUSE_MS) }),
+        Err(failure) => Next::Record(Event::ChainPreCommitFailed { failure, retry_at: resend_at(record, now) }),
     }
 }
 
-/// Pause before a message that failed is made anew: a few epochs of a fast network, no time on a slow one.
-const RESEND_PAUSE_MS: i64 = 2_000;
+/// When a message that failed is made anew: at first after a few epochs of a fast network, then four times later each
+/// time, so that a wallet without funds has more than an hour before the budget is spent.
+fn resend_at(record: &Record, now: UnixMillis) -> UnixMillis {
+    let pause = 2_000_i64.saturating_mul(4_i64.saturating_pow(record.attempts));
+    now.plus_ms(pause.min(30 * 60 * 1_000))
+}
 
 fn outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, what: &str) -> Result<Next, Failure> {
     let doing = format!("sending the {what}");
@@ -370,11 +376,11 @@ fn committing(record: &Record, facts: &Facts) -> Next {
     }
 }
 
-fn commit_wait(facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
+fn commit_wait(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
     let Some(sector) = &facts.sector else {
         return match outstanding(facts, chain, policy, "prove-commit") {
             Ok(next) => next,
-            Err(failure) => Next::Record(Event::CommitFailed { failure, retry_at: now.plus_ms(RESEND_PAUSE_MS) }),
+            Err(failure) => Next::Record(Event::CommitFailed { failure, retry_at: resend_at(record, now) }),
         };
     };
     let counts_at = sector.activation.epoch.plus(policy.message_confidence);
@@ -425,17 +431,37 @@ fn commit_failed(record: &Record, facts: &Facts) -> Next {
     }
 }
 
-fn proving(facts: Option<&Facts>) -> Next {
-    let Some(facts) = facts else { return Next::Rest };
+/// Proofs that fail for the replica's own bytes before it is sealed again, once, with the same ticket. If that does not
+/// help, the attempt budget ends it.
+const INVALID_PROOFS: u32 = 3;
+
+fn compute_proof_failed(record: &Record, now: UnixMillis) -> Next {
+    match &record.failure {
+        Some(failure) if record.invalid_proofs == INVALID_PROOFS => {
+            Next::Record(Event::SealPreCommitFailed { failure: failure.clone(), retry_at: now })
+        }
+        Some(_) | None => Next::Record(Event::RetryComputeProof),
+    }
+}
+
+/// A node that is behind does not know the sector yet: then it is not gone.
+fn knows(record: &Record, chain: ChainNow) -> bool {
+    record.activation.as_ref().is_none_or(|activation| activation.epoch <= chain.finalized)
+}
+
+fn proving(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>) -> Next {
+    let (Some(facts), Some(chain)) = (facts, chain) else { return Next::Rest };
     match &facts.sector {
         Some(sector) if !sector.faulty => Next::Rest,
+        None if !knows(record, chain) => Next::Rest,
         // gone is a fault as well: the states of faults lead on from there
         Some(_) | None => Next::Record(Event::Faulty),
     }
 }
 
-fn faulty(record: &Record, facts: &Facts) -> Next {
+fn faulty(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
     match (&facts.sector, record.state) {
+        (None, _) if !knows(record, chain) => wait("the node to be as far as the sector", WakeUp::NextHead),
         (Some(sector), _) if !sector.faulty => Next::Record(Event::Recovered),
         (_, State::Faulty) => Next::Record(Event::FaultReported),
         (None, _) => Next::Record(Event::FaultedFinal),

@@ -179,7 +179,7 @@ pub struct Record {
     pub retry_at: Option<UnixMillis>,
     /// The last failure, kept until progress is made.
     pub failure: Option<Failure>,
-    /// Invalid proofs produced in a row.
+    /// Proofs that could not be made of the replica's bytes since it was last proven.
     pub invalid_proofs: u32,
 }
 
@@ -260,7 +260,10 @@ impl Record {
 
     /// What the event says about trying: how often, when again, and why not yet.
     fn count(&mut self, event: &Event) {
+        let damaged = self.failure.as_ref().is_some_and(|failure| failure.class == Class::Data);
         match event {
+            // new layers prove nothing until a replica comes of them, else sealing again would never end
+            Event::PreCommit1Done if damaged => self.retry_at = None,
             Event::TicketDrawn { .. }
             | Event::PreCommit1Done
             | Event::PreCommit2Done { .. }
@@ -302,12 +305,16 @@ impl Record {
                 self.sealed = None;
             }
             Event::PreCommit2Done { sealed } => self.sealed = Some(sealed.clone()),
-            Event::SealPreCommitFailed { .. } => self.invalid_proofs = 0,
             Event::ChainPreCommitFailed { .. } => {
                 self.precommit = None;
                 self.forget_proof();
             }
-            Event::ComputeProofFailed { .. } | Event::CommitFailed { .. } => self.commit = None,
+            Event::ComputeProofFailed { failure, .. } => {
+                self.commit = None;
+                let invalid = u32::from(failure.class == Class::Data);
+                self.invalid_proofs = self.invalid_proofs.saturating_add(invalid);
+            }
+            Event::CommitFailed { .. } => self.commit = None,
             Event::PreCommitted { message } => {
                 self.precommit = Some(PreCommit { message: message.clone(), landed: None });
             }
@@ -347,6 +354,7 @@ impl Record {
             Event::Packed
             | Event::PreCommit1Done
             | Event::AttemptFailed { .. }
+            | Event::SealPreCommitFailed { .. }
             | Event::PackingFailed { .. }
             | Event::GivenUp { .. }
             | Event::RetryCommitWait

@@ -276,7 +276,7 @@ fn the_table_is_the_classic_one_and_what_we_added_with_a_reason() {
 
 // ── what a sector wants, for every combination of facts ──
 
-/// Every chain one sector can meet: 3 × 3 × 2 × 2 × 3 × 8.
+/// Every chain one sector can meet: 3 × 3 × 5 × 3 × 8.
 pub(crate) fn all_facts() -> Vec<Facts> {
     let on_chain = |comm_r: u8| OnChainPreCommit {
         epoch: landed().epoch,
@@ -299,9 +299,8 @@ pub(crate) fn all_facts() -> Vec<Facts> {
     let mut all = Vec::new();
     for precommit in [None, Some(on_chain(2)), Some(on_chain(99))] {
         for sector in [None, Some(sector(false)), Some(sector(true))] {
-            for (allocated, ticket) in
-                [(false, None), (false, Some(Hash32([99; 32]))), (true, None), (true, Some(Hash32([99; 32])))]
-            {
+            let (same, changed) = (Some(ticket(8_000).value), Some(Hash32([99; 32])));
+            for (allocated, ticket) in [(false, None), (false, same), (false, changed), (true, None), (true, changed)] {
                 for seed in [None, Some(seed(1)), Some(seed(2))] {
                     all.extend(messages.iter().map(|message| Facts {
                         precommit: precommit.clone(),
@@ -453,6 +452,7 @@ fn a_replica_is_sealed_again_when_the_chain_changed_its_ticket() {
     let changed = Facts { ticket: Some(Hash32([99; 32])), ..Facts::default() };
     let wish = |record: &Record, facts: &Facts| next(record, Some(facts), Some(CHAIN), &POLICY, NOW);
     assert_eq!(wish(&sealed, &same), Next::SubmitPreCommit);
+    let Next::Wait(_) = wish(&sealed, &Facts::default()) else { panic!("a deposit on a ticket nobody looked at") };
     let Next::Record(Ev::SealPreCommitFailed { failure, .. }) = wish(&sealed, &changed) else { panic!() };
     assert_eq!((failure.class, failure.error.as_str()), (Class::Chain, "the chain's ticket changed (reorganisation)"));
     // the way back drops the ticket, and a new one is drawn
@@ -477,6 +477,7 @@ fn a_replica_is_sealed_again_when_the_chain_changed_its_ticket() {
 
 #[test]
 fn a_proving_sector_that_the_chain_no_longer_lists_ends() {
+    let activation = || Activation { epoch: CHAIN.finalized, ..activation() };
     let proving = Record { activation: Some(activation()), ..record(S::Proving) };
     let listed = |faulty| Facts {
         sector: Some(OnChainSector { activation: activation(), faulty }),
@@ -489,10 +490,65 @@ fn a_proving_sector_that_the_chain_no_longer_lists_ends() {
     let (way, ended) = steps(proving.clone(), &gone);
     assert_eq!((way, ended.state), (vec![E::Faulty, E::FaultReported, E::FaultedFinal], S::FaultedFinal));
     // a fault is waited out, and ends well or badly
-    let (way, faulty) = steps(proving, &listed(true));
+    let (way, faulty) = steps(proving.clone(), &listed(true));
     assert_eq!((way, faulty.state), (vec![E::Faulty, E::FaultReported], S::FaultReported));
     assert_eq!(steps(faulty.clone(), &listed(false)).1.state, S::Proving);
-    assert_eq!(steps(faulty, &gone).1.state, S::FaultedFinal);
+    assert_eq!(steps(faulty.clone(), &gone).1.state, S::FaultedFinal);
+    // a node that is behind the sector does not know it yet
+    let behind = ChainNow { finalized: CHAIN.finalized.plus(-1), ..CHAIN };
+    for known in [proving, faulty] {
+        let answer = next(&known, Some(&gone), Some(behind), &POLICY, NOW);
+        assert!(matches!(answer, Next::Rest | Next::Wait(_)), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_replica_that_gives_no_valid_proof_is_sealed_again_once() {
+    let failed = |record: &Record| {
+        let failure = Failure { class: Class::Data, ..failure() };
+        record.apply(&Ev::ComputeProofFailed { failure, retry_at: NOW }, NOW).unwrap()
+    };
+    let mut record =
+        Record { ticket: Some(ticket(8_000)), sealed: Some(sealed()), seed: Some(seed(1)), ..record(S::Committing) };
+    for wish in [E::RetryComputeProof, E::RetryComputeProof, E::SealPreCommitFailed] {
+        record = failed(&record);
+        let Next::Record(event) = next(&record, None, None, &POLICY, NOW) else { panic!("{record:#?}") };
+        assert_eq!(event.kind(), wish);
+        record = record.apply(&event, NOW).unwrap();
+    }
+    record = record.apply(&Ev::RetrySeal, NOW).unwrap();
+    assert_eq!((record.state, record.ticket.clone()), (S::PreCommit1, Some(ticket(8_000))), "with the same ticket");
+    // sealing again is no progress until there is a replica
+    let before = record.attempts;
+    record = record.apply(&Ev::PreCommit1Done, NOW).unwrap();
+    assert!(before > 0 && record.attempts == before, "{record:#?}");
+    record = record.apply(&Ev::PreCommit2Done { sealed: sealed() }, NOW).unwrap();
+    assert_eq!(record.attempts, 0);
+    // a second time does not help: the budget ends it
+    record = Record { state: S::Committing, ..record };
+    for _ in 0..POLICY.attempts {
+        record = failed(&Record { state: S::Committing, ..record });
+        let wish = next(&record, None, None, &POLICY, NOW);
+        assert!(matches!(wish, Next::Record(Ev::RetryComputeProof) | Next::Wait(_)), "{wish:?}");
+    }
+    assert_eq!(record.attempts, POLICY.attempts);
+}
+
+#[test]
+fn waiting_for_room_spends_no_budget_and_messages_are_made_anew_ever_later() {
+    let failure = Failure { class: Class::Resource, ..failure() };
+    let short = record(S::PreCommit2).apply(&Ev::AttemptFailed { failure: failure.clone(), retry_at: NOW }, NOW);
+    assert_eq!(short.map(|record| (record.attempts, record.failure)), Ok((0, Some(failure))));
+
+    let refused = Facts { message: Some(MessageView::Refused { why: "no funds".to_owned() }), ..Facts::default() };
+    let pause = |attempts| {
+        let waiting = Record { attempts, ..record(S::WaitSeed) };
+        match next(&waiting, Some(&refused), Some(CHAIN), &Policy { attempts: 99, ..POLICY }, NOW) {
+            Next::Record(Ev::ChainPreCommitFailed { retry_at, .. }) => retry_at.ms_since(NOW) / 1_000,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([0, 1, 2, 5, 98].map(pause), [2, 8, 32, 1_800, 1_800]);
 }
 
 // ── random lives ──

@@ -151,6 +151,37 @@ impl Client {
             height: Epoch::new(found.height),
         }))
     }
+
+    /// What became of a message; with the nonce it was pushed with, one that the node forgot is told from one that
+    /// waits.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn fate(&self, cid: &str, from: &str, nonce: Option<u64>, at: &TipSet) -> Result<Fate, ChainError> {
+        match self.search(cid, at).await {
+            Ok(Some(executed)) => Ok(Fate::Executed(executed)),
+            Err(ChainError::Overtaken { .. }) => Ok(Fate::Gone),
+            Err(other) => Err(other),
+            Ok(None) => {
+                let Some(nonce) = nonce else { return Ok(Fate::Waiting) };
+                // a node that does not say makes it wait
+                let next: Result<u64, _> = self.ask("MpoolGetNonce", (from,)).await;
+                Ok(if next.is_ok_and(|next| next <= nonce) { Fate::Gone } else { Fate::Waiting })
+            }
+        }
+    }
+}
+
+/// What became of a message that a node took, at one head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It may still be included.
+    Waiting,
+    /// It executed.
+    Executed(Executed),
+    /// Its nonce went to another message, or goes to the next one: the node forgot it. A reorganisation may bring it
+    /// back, so this counts only when it stays so.
+    Gone,
 }
 
 fn unsigned(message: &Message) -> wire::Message {

@@ -309,4 +309,19 @@ async fn a_search_finds_nothing_an_outcome_or_another_message() {
     .await;
     let error = client.search("bafyours", &head()).await.unwrap_err();
     assert!(matches!(&error, ChainError::Overtaken { cid } if cid == "bafyours"), "{error:?}");
+    assert_eq!(client.fate("bafyours", "t01000", Some(7), &head()).await.unwrap(), Fate::Gone);
+}
+
+#[tokio::test]
+async fn a_message_whose_nonce_the_next_one_gets_was_forgotten() {
+    for (next, fate) in [(7, Fate::Gone), (8, Fate::Waiting)] {
+        let (node, client) = script(move |asked| match asked.method.as_str() {
+            "StateSearchMsg" => Reply::Result(Value::Null),
+            "MpoolGetNonce" => Reply::Result(json!(next)),
+            other => panic!("{other}"),
+        })
+        .await;
+        assert_eq!(client.fate("bafyours", "t01000", Some(7), &head()).await.unwrap(), fate);
+        assert_eq!(node.asked()[1].params, json!(["t01000"]));
+    }
 }

@@ -64,7 +64,13 @@ fn record() -> impl Strategy<Value = Record> {
 fn sector() -> impl Strategy<Value = SectorSeen> {
     let facts = proptest::option::weighted(0.8, (0..FACTS.len()).prop_map(|index| FACTS[index].clone()));
     let busy = proptest::option::weighted(0.2, Just("something".to_owned()));
-    (record(), facts, busy).prop_map(|(record, facts, busy)| SectorSeen { record, facts, busy })
+    let troubled = proptest::bool::weighted(0.2);
+    (record(), facts, busy, troubled).prop_map(|(record, facts, busy, troubled)| SectorSeen {
+        record,
+        facts,
+        busy,
+        troubled,
+    })
 }
 
 fn repo_name() -> impl Strategy<Value = RepoName> {
@@ -210,7 +216,7 @@ pub(super) fn world() -> impl Strategy<Value = (Desired, Observed)> {
 /// A sector that was just created.
 fn created(number: SectorNumber, repo: &RepoName, busy: Option<String>) -> SectorSeen {
     let record = Record::new(number, SIZE.seal_proof(), repo.clone(), NOW);
-    SectorSeen { record, facts: Some(Facts::default()), busy }
+    SectorSeen { record, facts: Some(Facts::default()), busy, troubled: false }
 }
 
 /// A sector that is to be finalized, sealed in `nvme`, on [`FINAL`].
@@ -219,7 +225,15 @@ pub(super) fn final_sector(n: u64) -> SectorSeen {
     let life = GOOD_LIFE[..GOOD_LIFE.len() - 1].iter();
     let record = life.fold(start, |record, kind| record.apply(&event(*kind), NOW).unwrap());
     let facts = FACTS.iter().find(|facts| facts.sector.as_ref().is_some_and(|sector| !sector.faulty)).cloned();
-    SectorSeen { record, facts, busy: None }
+    SectorSeen { record, facts, busy: None, troubled: false }
+}
+
+/// A sector that is to be pre-committed, with a ticket that the chain still gives.
+pub(super) fn precommit_sector(n: u64) -> SectorSeen {
+    let start = Record::new(number(n), SIZE.seal_proof(), "nvme".parse().unwrap(), NOW);
+    let record = GOOD_LIFE[..4].iter().fold(start, |record, kind| record.apply(&event(*kind), NOW).unwrap());
+    let ticket = record.ticket.as_ref().map(|ticket| ticket.value);
+    SectorSeen { record, facts: Some(Facts { ticket, ..Facts::default() }), busy: None, troubled: false }
 }
 
 fn sector_is_busy(observed: &mut Observed, number: SectorNumber) {

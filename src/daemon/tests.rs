@@ -1,0 +1,240 @@
+//! The daemon's memory and errands against a real database and scripted nodes: what was done twice or never by mistake.
+
+use super::{
+    errands::{Desk, Done, GONE, Handed},
+    observer::{ChainView, Questions, Sight},
+    start::{self, Options, Until},
+    world::{News, World},
+};
+use crate::{
+    chain::{
+        Client, Endpoint, Executed, Fate, Limits, Message, NetworkParams, Pushed, TipSet,
+        fake::{Fake, Reply},
+    },
+    manifest,
+    proofs::Prover,
+    sector::{
+        Event, EventKind, Facts, MessageId, Record, State,
+        tests::{NOW, event},
+    },
+    store::{Change, MessageKind, MessageStatus, OutboxMessage, StoreError},
+    units::{AttoFil, Epoch, SectorNumber, SectorSize},
+};
+use serde_json::json;
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+
+struct Bench {
+    world: World,
+    sight: watch::Sender<Sight>,
+    _questions: watch::Receiver<Questions>,
+    _lock: super::lock::StateLock,
+    folder: tempfile::TempDir,
+}
+
+async fn bench() -> Bench {
+    bench_in(tempfile::tempdir().unwrap()).await
+}
+
+async fn bench_in(folder: tempfile::TempDir) -> Bench {
+    let overrides = manifest::Overrides { cwd: folder.path().to_owned(), ..manifest::Overrides::default() };
+    let manifest = manifest::load(Path::new("examples/configs/devnet.toml"), &overrides).unwrap().manifest;
+    let options = Options { manifest, prover: Prover::Simulated, until: Until::Asked, devnet_epoch_ms: None };
+    let (events, _) = mpsc::channel(1);
+    let (world, _lock, sight, _questions) = start::world(options, events).await.unwrap();
+    Bench { world, sight, _questions, _lock, folder }
+}
+
+fn number() -> SectorNumber {
+    SectorNumber::try_from(7).unwrap()
+}
+
+fn network() -> NetworkParams {
+    NetworkParams { name: "testnet".to_owned(), block_delay_secs: 30, pre_commit_challenge_delay: 150 }
+}
+
+fn head(height: i64) -> TipSet {
+    TipSet { key: vec!["bafyhead".to_owned()], height: Epoch::new(height), timestamp: 0, base_fee: AttoFil::ZERO }
+}
+
+fn row(kind: MessageKind, status: MessageStatus, id: &str) -> OutboxMessage {
+    let sectors = if kind == MessageKind::CreateMiner { Vec::new() } else { vec![number()] };
+    let (from, to) = ("t01002".to_owned(), "t01000".to_owned());
+    let message = Message { from, to, value: AttoFil::ZERO, method: 28, params: vec![1] };
+    OutboxMessage { id: MessageId(id.to_owned()), kind, sectors, message, created: NOW, status, attempts: 0 }
+}
+
+fn executed(exit_code: i64) -> Executed {
+    Executed { cid: "bafyours".to_owned(), exit_code, value: Vec::new(), height: Epoch::new(90) }
+}
+
+impl Bench {
+    /// A sector that waits for its pre-commit, and the message, pushed.
+    async fn pre_committed(&mut self) -> MessageId {
+        let world = &mut self.world;
+        let record = Record::new(number(), SectorSize::KiB2.seal_proof(), "disk".parse().unwrap(), NOW);
+        world.store.create(std::slice::from_ref(&record)).await.unwrap();
+        world.records.insert(number(), record);
+        let way = [EventKind::Packed, EventKind::TicketDrawn, EventKind::PreCommit1Done, EventKind::PreCommit2Done];
+        for kind in way {
+            world.record_all(vec![(number(), event(kind))], None).await.unwrap();
+        }
+        let row = row(MessageKind::PreCommit, MessageStatus::Intended, "m-1");
+        let id = row.id.clone();
+        let events = vec![(number(), Event::PreCommitted { message: Some(id.clone()) })];
+        world.record_all(events, Some(row)).await.unwrap();
+        let pushed = MessageStatus::Pushed(Pushed { cid: "bafyours".to_owned(), nonce: 3 });
+        world.store.set_message(&id, &pushed, 1).await.unwrap();
+        world.messages.get_mut(&id).unwrap().status = pushed;
+        id
+    }
+
+    /// The chain at a height, with what it says of messages.
+    async fn sees(&mut self, height: i64, fates: &[(&MessageId, Fate)]) {
+        let view = ChainView {
+            head: head(height),
+            finalized: Epoch::new(height - 5),
+            network: network(),
+            at: NOW,
+            facts: BTreeMap::from([(number(), Facts::default())]),
+            fates: fates.iter().map(|(id, fate)| ((*id).clone(), fate.clone())).collect(),
+            next_number: None,
+            worker_balance: None,
+        };
+        self.sight.send_replace(Sight { client: None, view: Some(Arc::new(view)), told: None, trouble: None });
+        self.world.on_view().await.unwrap();
+    }
+
+    fn status(&self, id: &MessageId) -> &MessageStatus {
+        &self.world.messages[id].status
+    }
+
+    fn desk(&self, node: Endpoint) -> Desk {
+        let limits = Limits { back_off: Duration::from_millis(1), ..Limits::default() };
+        Desk {
+            client: Client::with_limits(vec![node], limits).unwrap(),
+            head: head(100),
+            network: network(),
+            manifest: Arc::clone(&self.world.manifest),
+            store: self.world.store.clone(),
+            gone: BTreeMap::new(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_stays_gone_is_given_up() {
+    let mut bench = bench().await;
+    let id = bench.pre_committed().await;
+    bench.sees(100, &[(&id, Fate::Gone)]).await;
+    bench.sees(101, &[(&id, Fate::Waiting)]).await;
+    bench.sees(102, &[(&id, Fate::Gone)]).await;
+    assert_eq!(bench.status(&id).as_str(), "pushed", "it came back in between");
+    bench.sees(103, &[(&id, Fate::Gone)]).await;
+    assert_eq!(bench.status(&id), &MessageStatus::Refused { why: GONE.to_owned() });
+}
+
+#[tokio::test]
+async fn that_a_message_landed_counts_at_the_head_it_is_read_at() {
+    let mut bench = bench().await;
+    let id = bench.pre_committed().await;
+    bench.sees(100, &[(&id, Fate::Executed(executed(0)))]).await;
+    assert!(bench.world.facts(&bench.world.records[&number()]).is_some());
+    // a reorganisation has taken it back, and nobody has looked yet
+    bench.sees(110, &[]).await;
+    assert_eq!(bench.world.facts(&bench.world.records[&number()]), None);
+    bench.sees(110, &[(&id, Fate::Waiting)]).await;
+    assert_eq!(bench.status(&id).as_str(), "pushed");
+}
+
+#[tokio::test]
+async fn after_a_write_that_failed_the_database_is_the_truth() {
+    let mut bench = bench().await;
+    bench.pre_committed().await;
+    let world = &mut bench.world;
+    // done, although it was said that it failed
+    let landed = event(EventKind::PreCommitLanded);
+    let after = world.records[&number()].apply(&landed, NOW).unwrap();
+    let change =
+        Change { sectors: vec![(after.clone(), landed.clone())], message: None, durations: Vec::new(), at: NOW };
+    world.store.commit(&change).await.unwrap();
+    let error = world.record_all(vec![(number(), landed.clone())], None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
+    world.doubt(&error);
+    assert!(
+        world.stale && world.snapshot(&crate::plan::Plan::default(), NOW).alarms.iter().any(|a| a.about == "database")
+    );
+    world.reload().await.unwrap();
+    assert_eq!(world.records[&number()], after);
+    world.record_all(vec![(number(), landed)], None).await.unwrap();
+    assert_eq!((world.stale, &world.store_trouble), (false, &None));
+}
+
+#[tokio::test]
+async fn a_parked_sector_gets_a_new_budget_at_the_next_start() {
+    let mut bench = bench().await;
+    bench.pre_committed().await;
+    for _ in 0..bench.world.desired.policy.attempts {
+        bench.world.record_all(vec![(number(), event(EventKind::ChainPreCommitFailed))], None).await.unwrap();
+        bench.world.record_all(vec![(number(), Event::RetryWaitSeed)], None).await.unwrap();
+    }
+    assert_eq!(bench.world.records[&number()].attempts, bench.world.desired.policy.attempts);
+    let Bench { world, _lock, folder, .. } = bench;
+    drop((world, _lock));
+    let again = bench_in(folder).await;
+    let record = &again.world.records[&number()];
+    assert_eq!((record.state, record.attempts), (State::WaitSeed, 0));
+}
+
+#[tokio::test]
+async fn an_errand_that_panics_comes_back() {
+    let mut bench = bench().await;
+    let lost = Done::Ticket { number: number(), result: Err("it panicked".to_owned()) };
+    bench.world.errand_of.insert(number(), "drawing its ticket");
+    bench.world.errand(lost, async { panic!("a test's") });
+    let (_, done) = bench.world.errands.join_next().await.unwrap().unwrap();
+    bench.world.on_errand(done, NOW, &mut News::default()).await.unwrap();
+    assert!(bench.world.errand_of.is_empty() && bench.world.pauses.contains_key(&number()));
+}
+
+#[tokio::test]
+async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
+    let bench = bench().await;
+    let sent = OutboxMessage { attempts: 1, ..row(MessageKind::PreCommit, MessageStatus::Intended, "m-1") };
+    let methods = |node: &Fake| node.asked().into_iter().map(|asked| asked.method).collect::<Vec<_>>();
+    let key = fvm_shared::address::Address::new_bls(&[1; 48]).unwrap().to_string();
+    let (of_away, of_changed) = (key.clone(), key);
+    // the pool cannot be read: nothing is sent
+    let away = Fake::start(move |asked| match asked.method.as_str() {
+        "StateAccountKey" => Reply::Result(json!(of_away)),
+        _ => Reply::Error(1, "busy"),
+    })
+    .await;
+    let Done::Pushed { result, .. } = bench.desk(away.endpoint()).push(sent.clone()).await else { panic!() };
+    assert!(matches!(result, Handed::Unclear(_)), "{result:?}");
+    assert!(!methods(&away).contains(&"MpoolPushMessage".to_owned()), "{:?}", methods(&away));
+    // it is nowhere, and the actor would not take it any more: it does not wait for ever
+    let changed = Fake::start(move |asked| match asked.method.as_str() {
+        "StateAccountKey" => Reply::Result(json!(of_changed)),
+        "MpoolPending" => Reply::Result(json!([])),
+        _ => Reply::Error(3, "the ticket is too old"),
+    })
+    .await;
+    let Done::Pushed { result, .. } = bench.desk(changed.endpoint()).push(sent).await else { panic!() };
+    assert!(matches!(&result, Handed::Refused(why) if why.contains("too old")), "{result:?} {:?}", methods(&changed));
+}
+
+#[tokio::test]
+async fn a_miner_is_not_paid_for_again_and_again_nor_on_another_network() {
+    let bench = bench().await;
+    let nobody = || Endpoint { url: "http://127.0.0.1:1".to_owned(), token: None };
+    for id in ["m-1", "m-2", "m-3"] {
+        let failed = MessageStatus::Landed(executed(16));
+        bench.world.store.add_message(&row(MessageKind::CreateMiner, failed, id)).await.unwrap();
+    }
+    let Done::Miner(Err(why)) = bench.desk(nobody()).miner().await else { panic!() };
+    assert!(why.contains("failed on chain 3 times"), "{why}");
+    let elsewhere = Desk { network: NetworkParams { name: "mainnet".to_owned(), ..network() }, ..bench.desk(nobody()) };
+    let Done::Miner(Err(why)) = elsewhere.miner().await else { panic!() };
+    assert!(why.contains("belongs to network testnet"), "{why}");
+}
