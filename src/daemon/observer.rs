@@ -3,7 +3,7 @@
 //! One task; questions come in through a `watch`, the view goes out through another, so a slow node never holds the
 //! daemon's loop. Everything in one view was read at one head. Decides nothing.
 
-use super::connect;
+use super::connect::{self, ConnectError};
 use crate::{
     chain::{ChainError, Client, Fate, NetworkParams, TipSet},
     clock,
@@ -15,6 +15,7 @@ use crate::{
 use futures_util::{StreamExt as _, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -123,7 +124,13 @@ async fn look(
     asked: &Questions,
     sight: &watch::Sender<Sight>,
 ) -> Result<(), String> {
-    let endpoints = connect::endpoints(manifest).map_err(|e| Chain(&e).to_string())?;
+    let endpoints = connect::endpoints(manifest).map_err(|e| match &e {
+        // this daemon starts it: until it says its address there is nothing to look into
+        ConnectError::Devnet { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "the devnet starts".to_owned()
+        }
+        ConnectError::Devnet { .. } | ConnectError::Token { .. } => Chain(&e).to_string(),
+    })?;
     let key = endpoints.iter().map(|e| e.url.as_str()).collect::<Vec<_>>().join(" ");
     let client = match link {
         Some((known, client)) if *known == key => client.clone(),

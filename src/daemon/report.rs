@@ -94,7 +94,7 @@ impl World {
     fn target_eta(&self, now: UnixMillis) -> Option<u64> {
         let left = self.desired.sectors.saturating_sub(self.proving());
         if left == 0 {
-            return Some(0);
+            return None;
         }
         let stages = [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
         let mut slowest = 0_u64;

@@ -64,6 +64,15 @@ pub enum StartError {
         "the simulated prover proves nothing, and chain.endpoints names a real network: use it with chain.devnet = true"
     )]
     SimulatedOnRealNetwork,
+    /// A database that others can reach is another daemon's.
+    #[error(
+        "the database belongs to the seald of {owner}, and this version runs one daemon to a database: \
+         if that one is gone for good, delete the row `{OWNER}` of its table `settings`"
+    )]
+    Owned {
+        /// Host and state folder.
+        owner: String,
+    },
     /// This build has no proofs.
     #[error(
         "this seald was built without the cargo feature `proofs`: it can only run with simulated proofs on a devnet"
@@ -85,6 +94,10 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     }
     let lock = StateLock::take(&manifest.state.dir).await?;
     let store = Store::open(manifest.state.url.as_str()).await?;
+    own(&store, &manifest).await?;
+    if matches!(manifest.chain.source, ChainSource::Endpoints(_)) {
+        tracing::warn!("this version submits no window PoSt: something else must keep the sectors proven");
+    }
     let size = manifest.miner.sector_size;
     let durations = durations(&store, size).await?;
     let (sight_tx, sight) = watch::channel(Sight::default());
@@ -130,6 +143,23 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     world.reload().await?;
     world.unpark();
     Ok((world, lock, sight_tx, questions_rx))
+}
+
+/// The setting that names the daemon of a database.
+const OWNER: &str = "owner";
+
+/// A SQLite file is kept to one daemon by the lock of the state folder; a server is reached from other hosts too.
+async fn own(store: &Store, manifest: &Manifest) -> Result<(), StartError> {
+    if manifest.state.url.sqlite_path().is_some() {
+        return Ok(());
+    }
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let me = format!("{} in {}", host.to_string_lossy(), manifest.state.dir.display());
+    match store.setting(OWNER).await? {
+        Some(owner) if owner != me => Err(StartError::Owned { owner }),
+        Some(_) => Ok(()),
+        None => Ok(store.set_setting(OWNER, &me).await?),
+    }
 }
 
 fn params_seen(prover: Prover, manifest: &Manifest) -> ParamsSeen {
