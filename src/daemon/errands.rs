@@ -250,6 +250,19 @@ impl Desk {
                 info.sector_size
             ));
         }
+        if info.window_post_proof != wanted.window_post_proof() {
+            return Err(format!(
+                "miner {miner} proves with window PoSt type {}, this version seals for type {}",
+                info.window_post_proof,
+                wanted.window_post_proof()
+            ));
+        }
+        let version = self.client.network_version().await.map_err(|e| told(&e))?;
+        if version < OLDEST_NETWORK {
+            return Err(format!(
+                "the network is at version {version}: the messages of this version exist from {OLDEST_NETWORK} on"
+            ));
+        }
         self.store.set_setting(MINER, &miner.to_string()).await.map_err(|e| told(&e))?;
         Ok(Step::Known { miner, worker: info.worker })
     }
@@ -365,6 +378,9 @@ impl Desk {
         }
     }
 }
+
+/// The first network version on which PreCommitSectorBatch2 and ProveCommitSectors3 are the only way, as sent here.
+const OLDEST_NETWORK: u32 = 25;
 
 /// Settings of the database.
 pub const MINER: &str = "miner";

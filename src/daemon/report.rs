@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::{
     plan::{Hold, MinerSeen, ParamsSeen, Plan, RepoSeen, Subject},
-    sector::{Stage, State, WakeUp},
+    sector::{Record, Stage, State, WakeUp},
     status::{Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target},
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
@@ -206,84 +206,68 @@ impl World {
     }
 
     fn alarms(&self, views: &[WorkerView]) -> Vec<Alarm> {
-        let mut alarms: Vec<Alarm> = Vec::new();
-        let mut raise =
-            |about: String, what: String, remedy: &str| alarms.push(Alarm { about, what, remedy: remedy.to_owned() });
-        for view in views.iter().filter(|view| view.state == "quarantined") {
+        let quarantined = views.iter().filter(|view| view.state == "quarantined").map(|view| {
             let why = view.note.clone().unwrap_or_else(|| "it ended too often".to_owned());
-            raise(format!("slot {}", view.id), why, "look at its log, mend the cause, then restart seald");
-        }
-        for (name, desk) in &self.repos {
-            if let RepoSeen::Unusable { why, .. } = &desk.seen {
-                raise(format!("repo {name}"), why.clone(), "seald goes on by itself once the repo is usable again");
+            alarm(format!("slot {}", view.id), why, "look at its log, mend the cause, then restart seald")
+        });
+        let repos = self.repos.iter().filter_map(|(name, desk)| match &desk.seen {
+            RepoSeen::Unusable { why, .. } => {
+                let remedy = "seald goes on by itself once the repo is usable again";
+                Some(alarm(format!("repo {name}"), why.clone(), remedy))
             }
-        }
-        for record in self.records.values() {
-            let number = record.number;
-            let why = record.failure.as_ref().map_or_else(String::new, |f| format!("{}: {}", f.doing, f.error));
-            let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
-            match record.state {
-                State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => {
-                    raise(
-                        format!("sector {number}"),
-                        format!("{}: {why}", record.state),
-                        "it is lost; its files are kept",
-                    );
-                }
-                State::Faulty | State::FaultReported => raise(
-                    format!("sector {number}"),
-                    "the chain lists it as faulty".to_owned(),
-                    "check that its sealed file and cache are readable",
-                ),
-                State::Proving
-                | State::Packing
-                | State::PreCommit1
-                | State::PreCommit2
-                | State::PreCommitting
-                | State::WaitSeed
-                | State::Committing
-                | State::CommitWait
-                | State::FinalizeSector
-                | State::SealFailed
-                | State::PreCommitFailed
-                | State::ComputeProofFailed
-                | State::CommitFailed => {
-                    if parked {
-                        raise(
-                            format!("sector {number}"),
-                            format!("parked after {} attempts: {why}", record.attempts),
-                            "mend the cause named here, then restart seald; nothing of the sector is removed",
-                        );
-                    }
-                }
-            }
-        }
-        if let Some(why) = &self.store_trouble {
-            raise(
-                "database".to_owned(),
-                why.clone(),
-                "seald goes on by itself once it can be written: look at the disk of state.dir",
-            );
-        }
-        for row in &self.unreadable {
-            raise(
-                row.what.clone(),
-                row.error.clone(),
-                "restore the database from a backup; seald works around the row",
-            );
-        }
-        if let MinerSeen::Failed { why, .. } = &self.miner_seen {
-            raise(
-                "miner".to_owned(),
-                why.clone(),
-                "seald tries again by itself; correct the manifest if it names the cause",
-            );
-        }
-        if let ParamsSeen::Failed { why, .. } = &self.params {
-            raise("proof parameters".to_owned(), why.clone(), "seald tries again by itself; see `seald params check`");
-        }
-        alarms
+            RepoSeen::Closed | RepoSeen::Open(_) => None,
+        });
+        let sectors = self.records.values().filter_map(|record| self.sector_alarm(record));
+        let unreadable = self.unreadable.iter().map(|row| {
+            let remedy = "restore the database from a backup; seald works around the row";
+            alarm(row.what.clone(), row.error.clone(), remedy)
+        });
+        quarantined.chain(repos).chain(sectors).chain(unreadable).chain(self.daemon_alarms()).collect()
     }
+
+    /// What concerns the daemon as a whole.
+    fn daemon_alarms(&self) -> impl Iterator<Item = Alarm> {
+        let store = self.store_trouble.as_ref().map(|why| {
+            let remedy = "seald goes on by itself once it can be written: look at the disk of state.dir";
+            alarm("database".to_owned(), why.clone(), remedy)
+        });
+        let miner = match &self.miner_seen {
+            MinerSeen::Failed { why, .. } => {
+                let remedy = "seald tries again by itself; correct the manifest if it names the cause";
+                Some(alarm("miner".to_owned(), why.clone(), remedy))
+            }
+            MinerSeen::Known | MinerSeen::Unknown | MinerSeen::Preparing { .. } => None,
+        };
+        let params = match &self.params {
+            ParamsSeen::Failed { why, .. } => {
+                let remedy = "seald tries again by itself; see `seald params check`";
+                Some(alarm("proof parameters".to_owned(), why.clone(), remedy))
+            }
+            ParamsSeen::Missing | ParamsSeen::Preparing | ParamsSeen::Ready => None,
+        };
+        [store, miner, params].into_iter().flatten()
+    }
+
+    fn sector_alarm(&self, record: &Record) -> Option<Alarm> {
+        let about = format!("sector {}", record.number);
+        let why = record.failure.as_ref().map_or_else(String::new, |f| format!("{}: {}", f.doing, f.error));
+        if record.state.is_final() && record.state != State::Proving {
+            return Some(alarm(about, format!("{}: {why}", record.state), "it is lost; its files are kept"));
+        }
+        if matches!(record.state, State::Faulty | State::FaultReported) {
+            let remedy = "check that its sealed file and cache are readable";
+            return Some(alarm(about, "the chain lists it as faulty".to_owned(), remedy));
+        }
+        let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
+        parked.then(|| {
+            let remedy = "mend the cause named here, then restart seald; nothing of the sector is removed";
+            alarm(about, format!("parked after {} attempts: {why}", record.attempts), remedy)
+        })
+    }
+}
+
+fn alarm(about: String, what: String, remedy: &str) -> Alarm {
+    Alarm { about, what, remedy: remedy.to_owned() }
 }
 
 /// Whether a sector in `state` needs `stage` no more.

@@ -543,10 +543,9 @@ fn waiting_for_room_spends_no_budget_and_messages_are_made_anew_ever_later() {
     let refused = Facts { message: Some(MessageView::Refused { why: "no funds".to_owned() }), ..Facts::default() };
     let pause = |attempts| {
         let waiting = Record { attempts, ..record(S::WaitSeed) };
-        match next(&waiting, Some(&refused), Some(CHAIN), &Policy { attempts: 99, ..POLICY }, NOW) {
-            Next::Record(Ev::ChainPreCommitFailed { retry_at, .. }) => retry_at.ms_since(NOW) / 1_000,
-            other => panic!("{other:?}"),
-        }
+        let wanted = next(&waiting, Some(&refused), Some(CHAIN), &Policy { attempts: 99, ..POLICY }, NOW);
+        let Next::Record(Ev::ChainPreCommitFailed { retry_at, .. }) = wanted else { panic!("{wanted:?}") };
+        retry_at.ms_since(NOW) / 1_000
     };
     assert_eq!([0, 1, 2, 5, 98].map(pause), [2, 8, 32, 1_800, 1_800]);
 }
