@@ -408,10 +408,7 @@ impl Worker {
 fn note(slot: &Slot) -> Option<String> {
     let note = slot.note.clone()?;
     Some(if slot.state == State::Quarantined {
-        format!(
-            "given up after {} failures in a row, the last: {note}; change it or start seald again",
-            slot.failures
-        )
+        format!("given up after {} failures in a row, the last: {note}; change it or start seald again", slot.failures)
     } else {
         note
     })
