@@ -77,6 +77,10 @@ impl Rig {
         Self { dir, repo, sectors, more: vec![], run: vec!["--until-target".to_owned()], env: vec![] }
     }
 
+    pub fn is_simulated(&self) -> bool {
+        self.run.iter().any(|arg| arg == "--simulate-proofs")
+    }
+
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
     }
