@@ -139,8 +139,15 @@ impl Loop {
     ) -> Result<Ending, DaemonError> {
         let mut signals = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
         tell_service(&[sd_notify::NotifyState::Ready]);
+        if is_reached(&self.world, self.until) {
+            // nothing was looked at: what the last run saw stays true
+            let seen = report::read(&self.world.manifest.state.dir);
+            self.show
+                .send_replace(Arc::new(seen.unwrap_or_else(|| self.world.snapshot(&Plan::default(), clock::now()))));
+            return Ok(Ending::Reached);
+        }
         loop {
-            let plan = if is_reached(&self.world, self.until) { Plan::default() } else { self.turn().await? };
+            let plan = self.turn().await?;
             if is_reached(&self.world, self.until) {
                 self.publish(&plan, clock::now());
                 return Ok(Ending::Reached);

@@ -317,6 +317,12 @@ fn until(wake: WakeUp, now: UnixMillis) -> Option<String> {
     }
 }
 
+/// What the last run wrote; `None` when there is nothing that can be read.
+pub fn read(dir: &Path) -> Option<Snapshot> {
+    let text = std::fs::read(dir.join(crate::cli::status::FILE)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 /// Replaces the status file. Its content matters for seconds only, so it is not synced to disk.
 ///
 /// # Errors
