@@ -270,16 +270,16 @@ mod real {
         let commit = Job::Commit { sector: sector.clone(), files: files.clone(), sealed: sealed.clone(), seed: SEED };
         let result = run(&commit);
         assert!(site.output("c1.json").exists());
-        match result {
-            Ok(Outcome::Commit { porep }) => {
+        match (result, params::ready(SectorSize::KiB2, &params::default_dir())) {
+            (Ok(Outcome::Commit { porep }), true) => {
                 let proof = from_hex(&porep).unwrap();
                 assert_eq!(proof.len(), 192);
                 assert!(proofs::verify_porep(Prover::Real, &statement(&sector, &sealed, SEED), &proof).unwrap());
                 assert_eq!(run(&commit).unwrap(), Outcome::Commit { porep });
             }
-            Ok(other) => panic!("{other:?}"),
-            // a machine without Groth parameters says so and nothing worse
-            Err(error) => assert_eq!(error.class, Class::Environment, "{error}"),
+            // a machine without Groth parameters says so and nothing worse; one that has them makes the proof
+            (Err(error), false) => assert_eq!(error.class, Class::Environment, "{error}"),
+            (other, ready) => panic!("parameters ready: {ready}, yet {other:?}"),
         }
 
         // a layer that lost its content in a power cut is a data failure, found by the self-check
