@@ -65,6 +65,14 @@ pub struct PreCommit {
     pub epoch: i64,
 }
 
+impl PreCommit {
+    /// Whether its time to be proven is over, and the network takes its deposit.
+    const fn is_over(&self, epoch: i64, challenge_delay: i64) -> bool {
+        let age = MAX_PROVE_COMMIT.saturating_add(challenge_delay).saturating_add(CLEAN_UP_DELAY);
+        self.epoch.saturating_add(age) <= epoch
+    }
+}
+
 /// A proven sector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sector {
@@ -209,11 +217,15 @@ impl Miner {
         }
     }
 
+    /// Whether some pre-commit was not proven in time.
+    pub fn has_expired(&self, epoch: i64, challenge_delay: i64) -> bool {
+        self.pre_commits.values().any(|p| p.is_over(epoch, challenge_delay))
+    }
+
     /// Removes the pre-commits that nobody proved in time; gives their deposits, which are to be burnt.
     pub fn expire_pre_commits(&mut self, epoch: i64, challenge_delay: i64) -> AttoFil {
-        let age = MAX_PROVE_COMMIT.saturating_add(challenge_delay).saturating_add(CLEAN_UP_DELAY);
         let before = self.deposits();
-        self.pre_commits.retain(|_, p| p.epoch.saturating_add(age) > epoch);
+        self.pre_commits.retain(|_, p| !p.is_over(epoch, challenge_delay));
         minus(before, self.deposits())
     }
 

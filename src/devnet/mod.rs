@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod faults;
 #[cfg(test)]
 mod fixture;
+pub mod gas;
 pub mod ledger;
 pub mod miner;
 pub mod node;

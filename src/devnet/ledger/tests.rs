@@ -286,7 +286,7 @@ fn walk(chain: &mut Chain, miner: u64, step: Step) {
         }
         Step::Fault(n) => {
             let change = |state: &mut State| {
-                let miner = state.miners.get_mut(&miner).ok_or("no miner")?;
+                let miner = state.miner_mut(miner).ok_or("no miner")?;
                 miner.set_condition(n, Condition::Terminated)
             };
             // most of the time there is no such sector
