@@ -217,6 +217,15 @@ pub struct SectorCount {
     pub faulty: u64,
 }
 
+/// Where a sector is proven, and so where it is terminated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Location {
+    /// Deadline, 0 to 47.
+    pub deadline: u64,
+    /// Partition of the deadline, from 0.
+    pub partition: u64,
+}
+
 /// A window in which sectors are proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProvingDeadline {

@@ -96,6 +96,17 @@ struct Waiting {
     not_before: i64,
 }
 
+/// Where a message landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landed<'a> {
+    /// CID of what landed: the message, or its fee replacement.
+    pub cid: &'a String,
+    /// Height of the tipset that has it; its effects are seen from the next one on.
+    pub included: i64,
+    /// What it gave.
+    pub receipt: &'a Receipt,
+}
+
 /// The next tipset before it is executed: everything needed to do that elsewhere.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -249,6 +260,30 @@ impl Chain {
         let cid = self.executed.get(&message.from)?.get(&message.nonce)?;
         self.receipt(cid)?;
         self.messages.get_key_value(cid)
+    }
+
+    /// What became of a message: `None` while it has not landed or is unknown. With `replaced`, a fee replacement of
+    /// it counts too.
+    ///
+    /// # Errors
+    /// The node's words when another message took its nonce.
+    pub fn landed(&self, cid: &str, replaced: bool) -> Result<Option<Landed<'_>>, String> {
+        let Some((cid, message)) = self.messages.get_key_value(cid) else { return Ok(None) };
+        if let Some(found) = self.landed_as(cid) {
+            return Ok(Some(found));
+        }
+        match self.executed_instead(message) {
+            None => Ok(None),
+            Some((other, instead)) if replaced && instead.same_call(message) => Ok(self.landed_as(other)),
+            Some((other, _)) => Err(format!(
+                "found message with equal nonce as the one we are looking for ({cid} n {}, found {other})",
+                message.nonce
+            )),
+        }
+    }
+
+    fn landed_as<'a>(&'a self, cid: &'a String) -> Option<Landed<'a>> {
+        self.receipt(cid).map(|(height, receipt)| Landed { cid, included: *height, receipt })
     }
 
     // ── growing ──

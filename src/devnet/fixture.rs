@@ -1,8 +1,9 @@
-//! A chain for tests, with the steps of a sealing client. Simulated proofs, no clock.
+//! A chain for tests, with the steps of a sealing client. Simulated proofs, no clock, no socket, no file.
 
 use super::{
     chain::{Chain, Genesis},
-    ledger::{Message, Receipt},
+    gas,
+    ledger::{Message, Receipt, Verify},
     node::verifier,
     randomness::{INTERACTIVE_SEAL, SEAL_RANDOMNESS},
 };
@@ -28,18 +29,31 @@ pub fn chain() -> Chain {
 }
 
 pub fn mine(chain: &mut Chain, epochs: i64) {
+    mine_with(chain, epochs, &verifier(Prover::Simulated));
+}
+
+/// Tipsets on schedule, with another judge of proofs.
+pub fn mine_with(chain: &mut Chain, epochs: i64, verify: Verify<'_>) {
     for _ in 0..epochs {
         let now = chain.time_ms(chain.head + 1);
-        let block = chain.prepare(now).run(&verifier(Prover::Simulated));
+        let block = chain.prepare(now).run(verify);
         chain.append(block);
     }
 }
 
+/// Replaces the last `epochs` tipsets by one more; their messages wait until `delay` epochs after the old head.
+pub fn reorganise(chain: &mut Chain, epochs: i64, delay: i64, verify: Verify<'_>) {
+    let old = chain.head;
+    chain.rollback(epochs, delay).unwrap();
+    mine_with(chain, old - chain.head + 1, verify);
+}
+
 pub fn message(chain: &Chain, to: &str, value: AttoFil, method: u64, params: Vec<u8>) -> Message {
     let from = chain.wallets().next().unwrap();
-    let (gas_limit, fee_cap, premium) = (1_000_000_000, AttoFil::from_atto(1000), AttoFil::from_atto(10));
+    let (fee_cap, premium) = (AttoFil::from_atto(1000), AttoFil::from_atto(10));
     let nonce = chain.next_nonce(&from);
-    Message { from, to: to.to_owned(), nonce, value, gas_limit, fee_cap, premium, method, params }
+    let message = Message { from, to: to.to_owned(), nonce, value, gas_limit: 0, fee_cap, premium, method, params };
+    Message { gas_limit: gas::used_by(&message), ..message }
 }
 
 /// Sends from the default wallet and mines until it executed.

@@ -4,7 +4,11 @@
 //! It follows the rules of the real actors for the methods a sealing daemon sends; every other method ends with
 //! exit code 22. It deliberately has no virtual machine, no signatures and no block rewards.
 
-use super::{address, gas, miner::Miner, randomness::Randomness};
+use super::{
+    address, gas,
+    miner::{Done, Miner},
+    randomness::Randomness,
+};
 use crate::{
     chain::params::{CreateMinerParams, CreateMinerReturn, method},
     proofs::{PoRep, ProofError},
@@ -312,7 +316,9 @@ impl State {
         let Some(miner) = self.miner_mut(receiver) else {
             return abort(exit::UNHANDLED, format!("actor {} has no method {}", message.to, message.method));
         };
-        miner.invoke(sender, balance, message, context)
+        let Done { value, burnt } = miner.invoke(sender, balance, message, context)?;
+        self.charge(receiver, burnt);
+        Ok(value)
     }
 
     fn create_miner(&mut self, message: &Message, epoch: i64) -> Result<Vec<u8>, Halt> {

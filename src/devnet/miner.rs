@@ -13,7 +13,8 @@ use crate::{
     chain::{
         cids,
         params::{
-            BatchReturn, FailCode, PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorPreCommitInfo, method,
+            BatchReturn, FailCode, PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorPreCommitInfo,
+            TerminateSectorsParams, TerminateSectorsReturn, TerminationDeclaration, method,
         },
     },
     proofs::PoRep,
@@ -33,6 +34,10 @@ const MAX_EXTENSION: i64 = 3_680_640;
 /// Pledge of a 32 GiB sector, and the least of any: so that test sizes lock something to look at.
 const PLEDGE_32GIB: AttoFil = AttoFil::from_atto(200_000_000_000_000_000);
 const LEAST_PLEDGE: AttoFil = AttoFil::from_atto(1_000_000_000_000_000);
+/// Age of a sector from which on ending it costs the most: 140 days.
+const FULL_FEE_AGE: i64 = 140 * deadline::PERIOD;
+/// Most sectors that one message may end. Source: lotus-full-node-api 3g.
+const MOST_TERMINATIONS: u64 = 25_000;
 const GIB_32: u64 = 32 << 30;
 
 /// Initial pledge of one sector.
@@ -44,6 +49,17 @@ pub fn pledge(size: SectorSize) -> AttoFil {
 /// Pre-commit deposit of one sector: part of its pledge, so that proving needs more funds, as on a real network.
 pub fn deposit(size: SectorSize) -> AttoFil {
     AttoFil::from_atto(times(pledge(size), 6).as_atto().checked_div(10).unwrap_or(0))
+}
+
+/// What ending a sector early costs: 8.5 percent of its pledge after 140 days, in proportion to its age before, and at
+/// least 2 percent. Source: lotus-full-node-api 3g; the part that a fault fee would raise needs rewards, which a devnet
+/// has none of.
+pub fn termination_fee(sector: &Sector, epoch: i64) -> AttoFil {
+    let age = epoch.saturating_sub(sector.activation).clamp(0, FULL_FEE_AGE);
+    let pledge = sector.pledge.as_atto();
+    let full = pledge.saturating_mul(85).div_euclid(1000);
+    let aged = full.saturating_mul(i128::from(age)).div_euclid(i128::from(FULL_FEE_AGE));
+    AttoFil::from_atto(aged.max(pledge.div_euclid(50)))
 }
 
 /// A pre-committed sector.
@@ -102,6 +118,21 @@ pub enum Condition {
     Faulty,
     /// It counts no more; its pledge is free.
     Terminated,
+}
+
+/// What a method gave.
+#[derive(Debug)]
+pub struct Done {
+    /// CBOR return value.
+    pub value: Vec<u8>,
+    /// What of the actor's balance is to be burnt.
+    pub burnt: AttoFil,
+}
+
+impl Done {
+    const fn of(value: Vec<u8>) -> Self {
+        Self { value, burnt: AttoFil::ZERO }
+    }
 }
 
 /// A miner actor.
@@ -202,18 +233,22 @@ impl Miner {
         balance: AttoFil,
         message: &Message,
         context: &Context<'_>,
-    ) -> Result<Vec<u8>, Halt> {
-        let known = [method::PRE_COMMIT_SECTOR_BATCH2, method::PROVE_COMMIT_SECTORS3];
+    ) -> Result<Done, Halt> {
+        let known = [method::PRE_COMMIT_SECTOR_BATCH2, method::PROVE_COMMIT_SECTORS3, method::TERMINATE_SECTORS];
         if !known.contains(&message.method) {
             return abort(exit::UNHANDLED, format!("this devnet's miner actor has no method {}", message.method));
         }
         if sender != self.owner && sender != self.worker {
             return abort(exit::FORBIDDEN, format!("caller {} is neither owner nor worker", message.from));
         }
-        if message.method == method::PRE_COMMIT_SECTOR_BATCH2 {
-            self.pre_commit(&decode::<PreCommitSectorBatchParams2>(&message.params)?, balance, context)
-        } else {
-            self.prove_commit(&decode::<ProveCommitSectors3Params>(&message.params)?, balance, context)
+        match message.method {
+            method::PRE_COMMIT_SECTOR_BATCH2 => {
+                self.pre_commit(&decode(&message.params)?, balance, context).map(Done::of)
+            }
+            method::PROVE_COMMIT_SECTORS3 => {
+                self.prove_commit(&decode(&message.params)?, balance, context).map(Done::of)
+            }
+            _ => self.terminate(&decode(&message.params)?, context.epoch),
         }
     }
 
@@ -417,5 +452,35 @@ impl Miner {
             self.sectors.insert(number, sector);
         }
         Ok(())
+    }
+
+    /// Ends sectors for good: power and pledge go at once, the fee is burnt, the numbers stay used. The real actor may
+    /// leave a part of many terminations to later; this one is always done.
+    fn terminate(&mut self, params: &TerminateSectorsParams, epoch: i64) -> Result<Done, Halt> {
+        let refuse = |why: String| abort(exit::ILLEGAL_ARGUMENT, why);
+        let info = self.deadline(epoch);
+        let mut burnt = AttoFil::ZERO;
+        for TerminationDeclaration { deadline, partition, sectors } in &params.terminations {
+            if *deadline >= deadline::COUNT {
+                return refuse(format!("invalid deadline {deadline} of {}", deadline::COUNT));
+            }
+            if sectors.is_empty() || sectors.len() > MOST_TERMINATIONS {
+                return refuse(format!("a declaration needs 1 to {MOST_TERMINATIONS} sectors, not {}", sectors.len()));
+            }
+            if !info.is_mutable(*deadline) {
+                return refuse(format!("cannot terminate sectors in immutable deadline {deadline}"));
+            }
+            let place = Place { deadline: *deadline, partition: *partition };
+            for number in sectors.iter() {
+                let live = self.sectors.get_mut(&number).filter(|s| s.condition != Condition::Terminated);
+                let Some(sector) = live.filter(|sector| sector.place == place) else {
+                    return refuse(format!("can only terminate live sectors: {number} is none of that partition"));
+                };
+                sector.condition = Condition::Terminated;
+                burnt = plus(burnt, termination_fee(sector, epoch));
+            }
+        }
+        let value = encode(&TerminateSectorsReturn { done: true })?;
+        Ok(Done { value, burnt })
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     },
     devnet::{
         address,
-        chain::{Asked, Refusal},
+        chain::{Asked, Landed, Refusal},
         ledger::Message,
         node::{Handle, Request, View, verifier},
     },
@@ -256,31 +256,15 @@ struct Search {
 
 /// The message's landing and the height it was included at.
 fn lookup(view: &View, cid: &str, search: Search) -> Result<Option<(i64, Value)>, RpcError> {
-    let chain = &view.chain;
-    let landed = match (chain.receipt(cid), chain.message(cid)) {
-        (Some(found), _) => Some((cid, found)),
-        (None, None) => None,
-        (None, Some(message)) => match chain.executed_instead(message) {
-            None => None,
-            Some((other, instead)) if search.replaced && instead.same_call(message) => {
-                chain.receipt(other).map(|found| (other.as_str(), found))
-            }
-            Some((other, _)) => {
-                return refuse(format!(
-                    "found message with equal nonce as the one we are looking for ({cid} n {}, found {other})",
-                    message.nonce
-                ));
-            }
-        },
-    };
-    let Some((landed, (included, receipt))) = landed else { return Ok(None) };
+    let landed = view.chain.landed(cid, search.replaced).or_else(refuse)?;
+    let Some(Landed { cid, included, receipt }) = landed else { return Ok(None) };
     let height = included.saturating_add(1);
     let too_far = search.limit >= 0 && search.from.saturating_sub(height) > search.limit;
     if height > search.from || too_far {
         return Ok(None);
     }
     let found = MsgLookup {
-        message: CidJson::from(landed.to_owned()),
+        message: CidJson::from(cid.clone()),
         receipt: MessageReceipt {
             exit_code: i64::from(receipt.exit_code),
             r#return: Blob(receipt.value.clone()),
@@ -290,7 +274,7 @@ fn lookup(view: &View, cid: &str, search: Search) -> Result<Option<(i64, Value)>
         height,
     };
     let receipt = with(&found.receipt, json!({ "EventsRoot": null }))?;
-    with(&found, json!({ "ReturnDec": null, "Receipt": receipt })).map(|found| Some((*included, found)))
+    with(&found, json!({ "ReturnDec": null, "Receipt": receipt })).map(|found| Some((included, found)))
 }
 
 async fn wait(handle: &Handle, q: &Question) -> Answer {
