@@ -68,7 +68,7 @@ impl World {
     fn chain_status(&self) -> ChainStatus {
         let sight = self.sight.borrow();
         let view = sight.view.as_ref();
-        let pending = self.messages.values().filter(|row| row.status.is_live()).count();
+        let pending = self.book.batches.values().filter(|batch| batch.state.is_live()).count();
         ChainStatus {
             network: view.map(|view| view.network.name.clone()),
             head: view.map(|view| view.head.height),
@@ -80,7 +80,7 @@ impl World {
     }
 
     fn target(&self, now: UnixMillis) -> Target {
-        let in_flight = self.records.values().filter(|r| !r.state.is_final()).count();
+        let in_flight = self.book.records.values().filter(|r| !r.state.is_final()).count();
         Target {
             wanted: self.desired.sectors,
             proving: self.proving(),
@@ -103,7 +103,7 @@ impl World {
             let mean = *self.durations.get(&stage)?;
             let workers =
                 self.desired.slots.values().filter(|slot| slot.stages.contains(&stage)).map(|s| u64::from(s.count));
-            let done = self.records.values().filter(|r| past(r.state, stage)).count();
+            let done = self.book.records.values().filter(|r| past(r.state, stage)).count();
             let todo = self.desired.sectors.saturating_sub(u64::try_from(done).unwrap_or(u64::MAX));
             let running = self.tasks.values().filter(|task| task.stage == stage);
             let spent: u64 = running.map(|task| now.ms_since(task.started).min(mean)).sum();
@@ -113,7 +113,7 @@ impl World {
         }
         let view = self.sight.borrow().view.clone()?;
         let wait = view.network.pre_commit_challenge_delay.saturating_add(self.desired.policy.seed_confidence);
-        let waits = self.records.values().any(|r| !past(r.state, Stage::Commit) && r.seed.is_none());
+        let waits = self.book.records.values().any(|r| !past(r.state, Stage::Commit) && r.seed.is_none());
         let epochs = if waits { u64::try_from(wait).unwrap_or(0) } else { 0 };
         let chain = epochs.saturating_mul(view.network.block_delay_secs).saturating_mul(1000);
         Some(slowest.max(once.min(slowest.saturating_add(once))).saturating_add(chain))
@@ -173,7 +173,7 @@ impl World {
     }
 
     fn counts(&self) -> Vec<(String, u64)> {
-        let count = |state: &State| self.records.values().filter(|record| record.state == *state).count();
+        let count = |state: &State| self.book.records.values().filter(|record| record.state == *state).count();
         let counted =
             State::ALL.iter().map(|state| (state.to_string(), u64::try_from(count(state)).unwrap_or(u64::MAX)));
         counted.filter(|(_, count)| *count > 0).collect()
@@ -217,7 +217,7 @@ impl World {
             }
             RepoSeen::Closed | RepoSeen::Open(_) => None,
         });
-        let sectors = self.records.values().filter_map(|record| self.sector_alarm(record));
+        let sectors = self.book.records.values().filter_map(|record| self.sector_alarm(record));
         let unreadable = self.unreadable.iter().map(|row| {
             let remedy = "restore the database from a backup; seald works around the row";
             alarm(row.what.clone(), row.error.clone(), remedy)

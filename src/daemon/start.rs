@@ -8,9 +8,10 @@ use super::{
     world::World,
 };
 use crate::{
+    book::Book,
     clock,
     manifest::{ChainSource, Manifest},
-    plan::{self, Desired, MinerSeen, Observed, ParamsSeen},
+    plan::{self, Desired, Funds, MinerSeen, Observed, ParamsSeen},
     proofs::{Prover, params},
     sector::Stage,
     store::{Store, StoreError},
@@ -105,10 +106,9 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     let mut world = World {
         desired: Desired::of(&manifest),
         prover,
-        records: BTreeMap::new(),
-        messages: BTreeMap::new(),
+        book: Book::default(),
         gone: BTreeMap::new(),
-        message_pauses: BTreeMap::new(),
+        batch_pauses: BTreeMap::new(),
         miner: None,
         miner_seen: MinerSeen::Unknown,
         miner_errand: false,
@@ -128,7 +128,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         last_task: 0,
         errands: JoinSet::new(),
         errand_of: BTreeMap::new(),
-        pushing: BTreeSet::new(),
+        handling: BTreeSet::new(),
         pauses: BTreeMap::new(),
         sight,
         questions,
@@ -181,11 +181,11 @@ async fn durations(store: &Store, size: crate::units::SectorSize) -> Result<BTre
 /// The database is there but cannot be read.
 pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, StoreError> {
     let (records, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
-        Ok(store) => (store.sectors().await?.0, store.setting(super::errands::MINER).await?),
+        Ok(store) => (store.sectors().await?.0, store.setting(super::miner::MINER).await?),
         Err(StoreError::Missing { .. }) => (Vec::new(), None),
         Err(error) => return Err(error),
     };
-    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None, troubled: false };
+    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
     Ok(Observed {
         now,
         chain: None,
@@ -197,7 +197,8 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, S
         repos: BTreeMap::new(),
         workers: BTreeMap::new(),
         sectors: records.into_iter().map(|record| (record.number, seen(record))).collect(),
-        messages: BTreeMap::new(),
+        batches: BTreeMap::new(),
+        funds: Funds::default(),
         next_number: None,
         durations: BTreeMap::new(),
     })

@@ -3,7 +3,7 @@
 use super::{Client as Http, devnet};
 use crate::{
     chain::{
-        Message, Pushed,
+        Message, Sent,
         client::Client,
         endpoint::Endpoint,
         messages::{
@@ -23,7 +23,7 @@ async fn land(client: &Client, http: &Http, message: &Message) -> Vec<u8> {
     let head = client.head().await.unwrap();
     client.estimate(message, FEE, &head).await.unwrap();
     let id = MessageId(uuid::Uuid::new_v4().to_string());
-    let pushed: Pushed = client.push(message, &id, FEE).await.unwrap();
+    let pushed: Sent = client.push(message, &id, FEE).await.unwrap();
     assert_eq!(client.push(message, &id, FEE).await.unwrap(), pushed);
     assert_eq!(client.pending_like(message).await.unwrap(), Some(pushed.clone()));
     http.mine(2).await;
