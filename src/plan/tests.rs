@@ -511,7 +511,7 @@ fn what_cannot_be_paid_waits_and_the_rest_goes_on() {
 // matrix: D2
 #[test]
 fn a_deposit_is_not_locked_when_no_pledge_could_follow() {
-    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 10, ..devnet() };
+    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 1, ..devnet() };
     desired.precommit_fees.cap = AttoFil::from_atto(10);
     let mut observed = wanting(&desired, 1);
     observed.funds.balance = Some(AttoFil::from_atto(10 + 3));
