@@ -10,6 +10,7 @@ use super::{
 use crate::{
     chain::{
         cids,
+        messages::SNARK_PACK_V2,
         params::{
             CreateMinerParams, CreateMinerReturn, PreCommitSectorBatchParams2, ProveCommitSectors3Params,
             SectorActivationManifest, SectorPreCommitInfo, method,
@@ -144,6 +145,18 @@ pub fn prove_params(proofs: &[(u64, Vec<u8>)], all: bool) -> ProveCommitSectors3
         aggregate_proof_type: None,
         require_activation_success: all,
         require_notification_success: false,
+    }
+}
+
+/// The aggregate of good proofs, in this order.
+pub fn aggregate_params(chain: &Chain, miner: u64, numbers: &[u64]) -> ProveCommitSectors3Params {
+    let proofs: Vec<_> = numbers.iter().map(|n| (*n, proof(chain, miner, *n))).collect();
+    let aggregate = simulated::aggregate(proofs.iter().map(|(_, proof)| proof.as_slice()));
+    ProveCommitSectors3Params {
+        sector_proofs: Vec::new(),
+        aggregate_proof: RawBytes::new(aggregate),
+        aggregate_proof_type: Some(SNARK_PACK_V2),
+        ..prove_params(&proofs, false)
     }
 }
 

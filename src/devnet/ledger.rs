@@ -141,8 +141,8 @@ pub fn abort<T>(code: u32, text: impl Into<String>) -> Result<T, Halt> {
     Err(Halt::Exit(code, text.into()))
 }
 
-/// How proofs of replication are judged.
-pub type Verify<'a> = &'a (dyn Fn(&PoRep, &[u8]) -> Result<bool, ProofError> + Sync);
+/// How proofs of replication are judged: that of one statement, or the aggregate of several, in its order.
+pub type Verify<'a> = &'a (dyn Fn(&[PoRep], &[u8]) -> Result<bool, ProofError> + Sync);
 
 /// The world a message runs in.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! The miner actor: pre-commit and prove-commit with the real actor's checks and exit codes, deposits and pledge.
 //!
 //! Differences from the real actor, on purpose: a sector has power from its activation and keeps it without window
-//! PoSts (faults come from the fault API), there is no daily fee, the creation deposit never vests, and aggregated
-//! proofs, deals and every method not named here are refused.
+//! PoSts (faults come from the fault API), there is no daily fee, the creation deposit never vests, and deals and
+//! every method not named here are refused.
 
 use super::{
     deadline::{self, DeadlineInfo, Place},
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     chain::{
         cids,
+        messages::{AGGREGATED_SECTORS, SNARK_PACK_V2},
         params::{
             BatchReturn, FailCode, PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorPreCommitInfo,
             TerminateSectorsParams, TerminateSectorsReturn, TerminationDeclaration, method,
@@ -20,6 +21,7 @@ use crate::{
     proofs::PoRep,
     units::{AttoFil, Hash32, MinerId, SealProof, SectorNumber, SectorSize},
 };
+use fvm_ipld_encoding::RawBytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +40,8 @@ const LEAST_PLEDGE: AttoFil = AttoFil::from_atto(1_000_000_000_000_000);
 const FULL_FEE_AGE: i64 = 140 * deadline::PERIOD;
 /// Most sectors that one message may end. Source: lotus-full-node-api 3g.
 const MOST_TERMINATIONS: u64 = 25_000;
+/// Longest aggregate. Source: lotus-full-node-api 5.
+const MOST_AGGREGATE_BYTES: usize = 81_960;
 const GIB_32: u64 = 32 << 30;
 
 /// Initial pledge of one sector.
@@ -358,10 +362,24 @@ impl Miner {
         context: &Context<'_>,
     ) -> Result<Vec<u8>, Halt> {
         let numbers = self.check_prove_commit(params, context)?;
+        let statements: Vec<PoRep> = numbers.iter().filter_map(|number| self.statement(*number, context)).collect();
+        let verified = if params.sector_proofs.is_empty() {
+            // the aggregate is of all sectors that are listed, those that come too late among them
+            if !(context.verify)(&statements, params.aggregate_proof.bytes()).map_err(Halt::Undecided)? {
+                return abort(exit::ILLEGAL_ARGUMENT, "aggregate seal verify failed");
+            }
+            vec![true; statements.len()]
+        } else {
+            let each = statements.iter().zip(&params.sector_proofs);
+            let judge = |(statement, proof): (&PoRep, &RawBytes)| {
+                (context.verify)(std::slice::from_ref(statement), proof.bytes())
+            };
+            each.map(judge).collect::<Result<_, _>>().map_err(Halt::Undecided)?
+        };
         let mut proven = Vec::new();
         let mut fail_codes = Vec::new();
-        for (index, (number, proof)) in numbers.iter().zip(&params.sector_proofs).enumerate() {
-            if self.proves(*number, proof, context)? {
+        for (index, (number, verified)) in numbers.iter().zip(verified).enumerate() {
+            if verified && !self.is_late(*number, context) {
                 proven.push(*number);
             } else {
                 fail_codes
@@ -381,11 +399,21 @@ impl Miner {
     fn check_prove_commit(&self, params: &ProveCommitSectors3Params, context: &Context<'_>) -> Result<Vec<u64>, Halt> {
         let numbers: Vec<u64> = params.sector_activations.iter().map(|activation| activation.sector_number).collect();
         let refuse = |why: &str| abort(exit::ILLEGAL_ARGUMENT, why);
-        if !params.aggregate_proof.bytes().is_empty() || params.aggregate_proof_type.is_some() {
-            return refuse("this devnet does not verify aggregated proofs: send one proof per sector");
+        let aggregate = params.aggregate_proof.bytes();
+        if aggregate.is_empty() == params.sector_proofs.is_empty() {
+            return refuse("exactly one of sector proofs and aggregate proof must be non-empty");
         }
-        if numbers.is_empty() || numbers.len() != params.sector_proofs.len() {
-            return refuse("sector activations and proofs differ in number, or there are none");
+        if aggregate.is_empty() {
+            if params.aggregate_proof_type.is_some() {
+                return refuse("aggregate proof type must be null with sector proofs bytes");
+            }
+            if numbers.len() != params.sector_proofs.len() {
+                return refuse("mismatched lengths of sector activations and sector proofs");
+            }
+        } else if params.aggregate_proof_type != Some(SNARK_PACK_V2) {
+            return refuse("aggregate proof type must be SnarkPackV2");
+        } else if !AGGREGATED_SECTORS.contains(&numbers.len()) || aggregate.len() > MOST_AGGREGATE_BYTES {
+            return refuse("too few or too many sectors, or too many bytes, in an aggregate");
         }
         if numbers.iter().collect::<BTreeSet<_>>().len() != numbers.len() {
             return refuse("duplicate sector number");
@@ -409,27 +437,27 @@ impl Miner {
         Ok(numbers)
     }
 
-    /// Whether the sector comes in time and its proof holds for the chain's own ticket and seed.
-    fn proves(&self, number: u64, bytes: &[u8], context: &Context<'_>) -> Result<bool, Halt> {
-        let (Some(pre_commit), Ok(sector)) = (self.pre_commits.get(&number), SectorNumber::try_from(number)) else {
-            return Ok(false);
-        };
-        let seed_epoch = pre_commit.epoch.saturating_add(context.challenge_delay);
-        if context.epoch > seed_epoch.saturating_add(MAX_PROVE_COMMIT) {
-            return Ok(false);
-        }
+    /// Whether the time to prove a pre-committed sector is over.
+    fn is_late(&self, number: u64, context: &Context<'_>) -> bool {
+        let last = |p: &PreCommit| p.epoch.saturating_add(context.challenge_delay).saturating_add(MAX_PROVE_COMMIT);
+        self.pre_commits.get(&number).is_none_or(|pre_commit| context.epoch > last(pre_commit))
+    }
+
+    /// What a proof of a pre-committed sector has to prove, by the chain's own ticket and seed.
+    fn statement(&self, number: u64, context: &Context<'_>) -> Option<PoRep> {
+        let pre_commit = self.pre_commits.get(&number)?;
         let miner = MinerId::new(self.id);
         let entropy = miner.to_entropy();
-        let statement = PoRep {
+        let seed_epoch = pre_commit.epoch.saturating_add(context.challenge_delay);
+        Some(PoRep {
             miner,
-            number: sector,
+            number: SectorNumber::try_from(number).ok()?,
             proof: pre_commit.proof,
             comm_r: pre_commit.comm_r,
             comm_d: cids::zero_comm_d(self.size),
             ticket: context.randomness.from_tickets(SEAL_RANDOMNESS, pre_commit.ticket_epoch, &entropy),
             seed: context.randomness.from_beacon(INTERACTIVE_SEAL, seed_epoch, &entropy),
-        };
-        (context.verify)(&statement, bytes).map_err(Halt::Undecided)
+        })
     }
 
     fn activate(&mut self, numbers: &[u64], balance: AttoFil, epoch: i64) -> Result<(), Halt> {

@@ -326,8 +326,8 @@ impl Node {
 }
 
 /// The judge of proofs, for the ledger.
-pub fn verifier(prover: Prover) -> impl Fn(&PoRep, &[u8]) -> Result<bool, ProofError> + Sync {
-    move |statement, bytes| proofs::verify_porep(prover, statement, bytes)
+pub fn verifier(prover: Prover) -> impl Fn(&[PoRep], &[u8]) -> Result<bool, ProofError> + Sync {
+    move |claimed, bytes| proofs::verify(prover, claimed, bytes)
 }
 
 fn answer<T: Send + 'static>(reply: oneshot::Sender<T>, value: T) -> Answer {

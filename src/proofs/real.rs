@@ -12,9 +12,14 @@ use crate::{
     sector::{Class, Sealed},
     units::{Hash32, SealProof, SectorSize},
 };
-use filecoin_proofs_api::{PaddedBytesAmount, PieceInfo, RegisteredSealProof, seal};
+use bellperson::groth16::aggregate::AggregateProof;
+use blstrs::Bls12;
+use filecoin_proofs_api::{PaddedBytesAmount, PieceInfo, RegisteredAggregationProof, RegisteredSealProof, seal};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io;
+
+/// The aggregation that the network takes.
+const AGGREGATION: RegisteredAggregationProof = RegisteredAggregationProof::SnarkPackV2;
 
 /// The library's name of a proof type.
 pub fn registered(proof: SealProof) -> RegisteredSealProof {
@@ -40,6 +45,52 @@ pub fn verify_porep(statement: &PoRep, bytes: &[u8]) -> Result<bool, ProofError>
         bytes,
     )
     .map_err(|error| failed("verifying a proof", Class::Environment, &error))
+}
+
+/// Aggregates proofs of one proof type.
+pub fn aggregate(members: &[(PoRep, Vec<u8>)]) -> Result<Vec<u8>, ProofError> {
+    let doing = "aggregating proofs";
+    let Some((first, _)) = members.first() else { return Err(nothing(doing)) };
+    let (comm_rs, seeds) = commitments(members.iter().map(|(statement, _)| statement));
+    let proofs: Vec<_> =
+        members.iter().map(|(_, proof)| seal::SealCommitPhase2Output { proof: proof.clone() }).collect();
+    seal::aggregate_seal_commit_proofs(registered(first.proof), AGGREGATION, &comm_rs, &seeds, &proofs)
+        .map_err(|error| failed(doing, Class::Worker, &error))
+}
+
+/// Verifies an aggregate against the cached verifying key and the reference string. Bytes that are no aggregate at all
+/// prove nothing.
+pub fn verify_aggregate(statements: &[PoRep], bytes: &[u8]) -> Result<bool, ProofError> {
+    let doing = "verifying an aggregate";
+    let Some(first) = statements.first() else { return Err(nothing(doing)) };
+    if AggregateProof::<Bls12>::read(bytes).is_err() {
+        return Ok(false);
+    }
+    let (comm_rs, seeds) = commitments(statements.iter());
+    let mut inputs = Vec::new();
+    for PoRep { miner, number, proof, comm_r, comm_d, ticket, seed } in statements {
+        let (prover, sector) = (miner.to_prover_id(), number.as_u64().into());
+        let these = seal::get_seal_inputs(registered(*proof), comm_r.0, comm_d.0, prover, sector, ticket.0, seed.0)
+            .map_err(|error| failed(doing, Class::Environment, &error))?;
+        inputs.extend(these);
+    }
+    seal::verify_aggregate_seal_commit_proofs(
+        registered(first.proof),
+        AGGREGATION,
+        bytes.to_vec(),
+        &comm_rs,
+        &seeds,
+        inputs,
+    )
+    .map_err(|error| failed(doing, Class::Environment, &error))
+}
+
+fn commitments<'a>(statements: impl Iterator<Item = &'a PoRep>) -> (Vec<[u8; 32]>, Vec<[u8; 32]>) {
+    statements.map(|statement| (statement.comm_r.0, statement.seed.0)).unzip()
+}
+
+fn nothing(doing: &'static str) -> ProofError {
+    ProofError { class: Class::Data, doing, why: "there are no sectors in it".to_owned() }
 }
 
 /// Phase 1. Zeros in, so the sealed file is only extended: the caller empties it.

@@ -40,6 +40,16 @@ pub fn porep(statement: &PoRep) -> Vec<u8> {
     state.finalize().as_bytes().repeat(3)
 }
 
+/// What the simulated devnet accepts as the aggregate of these proofs, in this order.
+pub fn aggregate<'a>(proofs: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut state = blake2b_simd::Params::new().hash_length(64).to_state();
+    state.update(b"seald simulated aggregate");
+    for proof in proofs {
+        state.update(proof);
+    }
+    state.finalize().as_bytes().repeat(3)
+}
+
 /// Tree-d and layers. Whole layers are kept.
 pub fn precommit1(replica: &Replica<'_>) -> Result<Vec<u8>, ProofError> {
     let doing = "computing layers";

@@ -104,11 +104,13 @@ pub fn class_of_text(text: &str) -> Option<Class> {
     if scarce.iter().any(|code| text.contains(code)) {
         return Some(Class::Resource);
     }
-    text.contains("No cached parameters found").then_some(Class::Environment)
+    let absent = ["No cached parameters found", "No cached srs key found"];
+    absent.iter().any(|words| text.contains(words)).then_some(Class::Environment)
 }
 
+/// What every call of the real prover gives where there is none.
 #[cfg(not(feature = "proofs"))]
-fn absent(doing: &'static str) -> ProofError {
+pub(super) fn absent(doing: &'static str) -> ProofError {
     let why = "this seald was built without the cargo feature `proofs`".to_owned();
     ProofError { class: Class::Environment, doing, why }
 }

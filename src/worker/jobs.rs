@@ -4,6 +4,7 @@
 //! touched, and written after they are synced. Which prover does the heavy part changes nothing here.
 
 use super::{
+    aggregate::aggregate,
     files::{self, Doing},
     finalize::finalize,
     folder::{Folder, Kept, Key, Standing},
@@ -88,6 +89,7 @@ impl Jobs {
             Job::PreCommit2 { sector, files } => self.precommit2(sector, files, say),
             Job::Commit { sector, files, sealed, seed } => self.commit(sector, files, sealed, *seed, say),
             Job::Finalize { sector, files, to } => finalize(sector, files, to, say),
+            Job::Aggregate { miner, proof, sectors } => aggregate(self.prover, *miner, *proof, sectors, say),
             Job::Params { size, mirror } => self.params(*size, mirror.as_deref(), say),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! [`serve`] is the process; [`jobs`] are the stages and the rules about their files, which live nowhere else.
 
+mod aggregate;
 mod files;
 mod finalize;
 mod folder;

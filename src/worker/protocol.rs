@@ -53,6 +53,21 @@ pub struct SectorRef {
     pub ticket: Hash32,
 }
 
+/// A sector with its proof, for an aggregate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// The sector.
+    pub number: SectorNumber,
+    /// Commitment to the replica.
+    pub comm_r: Hash32,
+    /// The ticket.
+    pub ticket: Hash32,
+    /// The interactive seed.
+    pub seed: Hash32,
+    /// Its proof, hexadecimal.
+    pub porep: String,
+}
+
 /// One unit of work for a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
@@ -93,6 +108,15 @@ pub enum Job {
         /// Where they shall be; equal to `files` when nothing moves.
         to: SectorFiles,
     },
+    /// One proof for the proofs of several sectors, each of which is verified first.
+    Aggregate {
+        /// The miner.
+        miner: MinerId,
+        /// The proof type of all of them.
+        proof: SealProof,
+        /// The sectors in ascending order, the order of the message.
+        sectors: Vec<Proven>,
+    },
     /// Makes the Groth parameters of a sector size available: fetched from `mirror`, or generated for test sizes.
     Params {
         /// The sector size.
@@ -103,25 +127,25 @@ pub enum Job {
 }
 
 impl Job {
-    /// The sealing stage this job belongs to; `None` for parameters.
+    /// The sealing stage this job belongs to; `None` for parameters and aggregates.
     pub const fn stage(&self) -> Option<Stage> {
         match self {
             Self::PreCommit1 { .. } => Some(Stage::PreCommit1),
             Self::PreCommit2 { .. } => Some(Stage::PreCommit2),
             Self::Commit { .. } => Some(Stage::Commit),
             Self::Finalize { .. } => Some(Stage::Finalize),
-            Self::Params { .. } => None,
+            Self::Aggregate { .. } | Self::Params { .. } => None,
         }
     }
 
-    /// The sector it is about; `None` for parameters.
+    /// The sector it is about; `None` for parameters and aggregates.
     pub const fn sector(&self) -> Option<SectorNumber> {
         match self {
             Self::PreCommit1 { sector, .. }
             | Self::PreCommit2 { sector, .. }
             | Self::Commit { sector, .. }
             | Self::Finalize { sector, .. } => Some(sector.number),
-            Self::Params { .. } => None,
+            Self::Aggregate { .. } | Self::Params { .. } => None,
         }
     }
 }
@@ -186,8 +210,23 @@ pub enum Outcome {
     },
     /// Trimmed and in place.
     Finalize,
+    /// What came of the aggregate.
+    Aggregate {
+        /// An aggregate, or why there is none.
+        aggregated: Aggregated,
+    },
     /// Parameters are there and checked.
     Params,
+}
+
+/// What came of an aggregate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregated {
+    /// One that verified: its bytes, hexadecimal.
+    Proof(String),
+    /// None: the proofs of these sectors do not hold.
+    Wrong(Vec<SectorNumber>),
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ fn a_message_that_cannot_be_judged_waits_and_the_chain_goes_on() {
     let sent = message(&chain, &format!("t0{miner}"), AttoFil::ZERO, 34, params);
     chain.accept(sent, None, Some(0));
     let job = chain.prepare(0);
-    let broken = |_: &crate::proofs::PoRep, _: &[u8]| {
+    let broken = |_: &[crate::proofs::PoRep], _: &[u8]| {
         let (class, why) = (crate::sector::Class::Environment, "no parameters".to_owned());
         Err(ProofError { class, doing: "verifying a proof", why })
     };

@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::{
-    chain::params::{BatchReturn, SectorPreCommitInfo, TerminateSectorsParams, TerminationDeclaration},
+    chain::params::{
+        BatchReturn, ProveCommitSectors3Params, SectorPreCommitInfo, TerminateSectorsParams, TerminationDeclaration,
+    },
     devnet::{
         chain::Chain,
         fixture::{
-            FIL, capacity, chain, create_miner, create_params, message, mine, pre_commit, pre_commit_params, proof,
-            prove, prove_all, prove_params, send,
+            FIL, aggregate_params, capacity, chain, create_miner, create_params, message, mine, pre_commit,
+            pre_commit_params, proof, prove, prove_all, prove_params, send,
         },
         miner::{Condition, Sector, deposit, pledge, termination_fee},
     },
@@ -140,10 +142,6 @@ fn prove_commit_refusals_have_the_actors_exit_codes() {
     assert_eq!(prove_all(&mut chain, miner, &[0, 0]).exit_code, exit::ILLEGAL_ARGUMENT);
     assert_eq!(prove(&mut chain, miner, &prove_params(&[], true)).exit_code, exit::ILLEGAL_ARGUMENT);
     assert_eq!(prove(&mut chain, miner, &prove_params(&[(0, vec![1; 192])], false)).exit_code, exit::ILLEGAL_ARGUMENT);
-    let mut aggregate = prove_params(&[], true);
-    aggregate.aggregate_proof_type = Some(1);
-    assert_eq!(prove(&mut chain, miner, &aggregate).exit_code, exit::ILLEGAL_ARGUMENT);
-
     let mixed = vec![(0, proof(&chain, miner, 0)), (1, vec![1; 192]), (2, proof(&chain, miner, 2))];
     assert_eq!(prove(&mut chain, miner, &prove_params(&mixed, true)).exit_code, exit::ILLEGAL_ARGUMENT);
     assert_eq!(chain.tip().miners[&miner].sectors.len(), 0);
@@ -151,6 +149,62 @@ fn prove_commit_refusals_have_the_actors_exit_codes() {
     let outcome: BatchReturn = decode(&receipt.value).unwrap();
     assert_eq!((receipt.exit_code, outcome.success_count, outcome.fail_codes[0].idx), (0, 2, 1));
     assert_eq!(chain.tip().miners[&miner].sectors.keys().copied().collect::<Vec<_>>(), [0, 2]);
+}
+
+// matrix: D13
+#[test]
+fn an_aggregate_proves_all_its_sectors_or_none() {
+    let (mut chain, miner) = world();
+    let infos = (0..6).map(|n| capacity(&chain, n)).collect();
+    pre_commit(&mut chain, miner, infos);
+    mine(&mut chain, 10);
+    let good = aggregate_params(&chain, miner, &[0, 1, 3, 4]);
+    let change = |change: fn(&mut ProveCommitSectors3Params)| {
+        let mut params = good.clone();
+        change(&mut params);
+        params
+    };
+    let wrong = [
+        change(|params| params.aggregate_proof_type = Some(0)),
+        change(|params| params.aggregate_proof_type = None),
+        change(|params| params.aggregate_proof = RawBytes::new(vec![1; 192])),
+        change(|params| params.sector_proofs = vec![RawBytes::new(vec![1; 192]); 4]),
+        change(|params| params.aggregate_proof = RawBytes::default()),
+        change(|params| params.sector_activations.swap(0, 1)),
+        change(|params| params.sector_activations.truncate(3)),
+        change(|params| params.sector_activations[3].sector_number = 5),
+        aggregate_params(&chain, miner, &[0, 1, 2]),
+    ];
+    for (index, params) in wrong.into_iter().enumerate() {
+        assert_eq!(prove(&mut chain, miner, &params).exit_code, exit::ILLEGAL_ARGUMENT, "case {index}");
+    }
+    assert!(chain.tip().miners[&miner].sectors.is_empty());
+    let receipt = prove(&mut chain, miner, &good);
+    let outcome: BatchReturn = decode(&receipt.value).unwrap();
+    assert_eq!((receipt.exit_code, outcome.success_count, outcome.fail_codes.len()), (0, 4, 0), "{receipt:?}");
+    assert_eq!(chain.tip().miners[&miner].sectors.keys().copied().collect::<Vec<_>>(), [0, 1, 3, 4]);
+}
+
+#[test]
+fn a_sector_that_comes_too_late_is_part_of_the_aggregate_all_the_same() {
+    let (mut chain, miner) = world();
+    let infos = vec![capacity(&chain, 0)];
+    pre_commit(&mut chain, miner, infos);
+    mine(&mut chain, 900);
+    let infos = (1..5).map(|n| capacity(&chain, n)).collect();
+    pre_commit(&mut chain, miner, infos);
+    let first = chain.tip().miners[&miner].pre_commits[&0].epoch;
+    // past the last epoch of the first sector, before its deposit is burnt
+    let jump = first + 86_400 + 10 - chain.head;
+    mine(&mut chain, jump);
+    let without = aggregate_params(&chain, miner, &[1, 2, 3, 4]);
+    let mut listed = without.clone();
+    listed.sector_activations = aggregate_params(&chain, miner, &[0, 1, 2, 3, 4]).sector_activations;
+    assert_eq!(prove(&mut chain, miner, &listed).exit_code, exit::ILLEGAL_ARGUMENT, "not of all that are listed");
+    let all = aggregate_params(&chain, miner, &[0, 1, 2, 3, 4]);
+    let receipt = prove(&mut chain, miner, &all);
+    let outcome: BatchReturn = decode(&receipt.value).unwrap();
+    assert_eq!((outcome.success_count, outcome.fail_codes[0].idx), (4, 0), "{receipt:?}");
 }
 
 #[test]

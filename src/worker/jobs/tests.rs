@@ -232,6 +232,7 @@ fn progress_is_a_share_of_what_is_known() {
 #[cfg(feature = "proofs")]
 mod real {
     use super::*;
+    use crate::worker::aggregate::tests::a_real_proof_is_aggregated;
 
     fn run(job: &Job) -> Result<Outcome, JobError> {
         Jobs::new(Prover::Real).run(job, &|_, _| ())
@@ -276,6 +277,7 @@ mod real {
                 assert_eq!(proof.len(), 192);
                 assert!(proofs::verify_porep(Prover::Real, &statement(&sector, &sealed, SEED), &proof).unwrap());
                 assert_eq!(run(&commit).unwrap(), Outcome::Commit { porep });
+                a_real_proof_is_aggregated(&statement(&sector, &sealed, SEED), &proof);
             }
             // a machine without Groth parameters says so and nothing worse; one that has them makes the proof
             (Err(error), false) => assert_eq!(error.class, Class::Environment, "{error}"),
