@@ -41,6 +41,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("devnet", &["units", "error", "chain", "proofs", "clock", "repo", "sector"]),
     ("daemon", &["*"]),
     ("cli", &["*"]),
+    // tests only: the whole system without its shell
+    ("simulation", &["*"]),
     ("lib", &["*"]),
     ("main", &["*"]),
 ];
