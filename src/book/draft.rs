@@ -72,6 +72,17 @@ impl<'a> Draft<'a> {
         self.batches.insert(batch.id.clone(), batch);
     }
 
+    /// The batches as they are with this change.
+    fn batches(&self) -> impl Iterator<Item = &Batch> {
+        let known = self.book.batches.values().filter(|batch| !self.batches.contains_key(&batch.id));
+        known.chain(self.batches.values())
+    }
+
+    /// Whether a batch of this kind that may still land has the sector.
+    pub(super) fn has_live(&self, number: SectorNumber, kind: MessageKind) -> bool {
+        self.batches().any(|batch| batch.kind == kind && batch.state.is_live() && batch.sectors.contains(&number))
+    }
+
     /// A sector that no longer waits for a place in a message gives its place up.
     fn leave(&mut self, after: &Record) {
         let open = |batch: &&Batch| {
@@ -80,8 +91,7 @@ impl<'a> Draft<'a> {
                 && (batch.kind.collects() != Some(after.state)
                     || (batch.kind == MessageKind::Commit && after.porep.is_none()))
         };
-        let known = self.book.batches.values().filter(|batch| !self.batches.contains_key(&batch.id));
-        let left: Vec<Batch> = known.chain(self.batches.values()).filter(open).cloned().collect();
+        let left: Vec<Batch> = self.batches().filter(open).cloned().collect();
         for mut batch in left {
             batch.sectors.retain(|number| *number != after.number);
             if batch.sectors.is_empty() {

@@ -90,7 +90,7 @@ impl Chaos {
         if dice.chance(self.foreigners) {
             let from = net.chain.tip().key_address(&sim.miner.worker).unwrap();
             let cid = net.chain.push_foreign(&from).unwrap();
-            net.taken.push(cid);
+            net.taken.insert(cid);
         }
         if dice.chance(self.fees) {
             let fee = *dice.pick(&[100, 5_000, 1_000_000, 1_000_000_000, 20_000_000_000]);

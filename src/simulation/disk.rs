@@ -2,7 +2,7 @@
 
 use crate::{
     book::{Book, Change},
-    outbox::Batch,
+    outbox::{Batch, BatchState},
     sector::{Event, MessageId, Record},
     store::HistoryEntry,
     units::SectorNumber,
@@ -95,7 +95,8 @@ impl Disk {
     /// What the daemon reads when it starts: the batches that matter still.
     pub fn book(&self) -> Book {
         let on_its_way = |number: &SectorNumber| self.records.get(number).is_some_and(|r| !r.state.is_final());
-        let matters = |batch: &&Batch| batch.state.is_live() || batch.sectors.iter().any(on_its_way);
+        let landed = |batch: &Batch| matches!(batch.state, BatchState::Landed(_));
+        let matters = |batch: &&Batch| batch.state.is_live() || landed(batch) || batch.sectors.iter().any(on_its_way);
         Book::of(self.records.values().cloned().collect(), self.batches.values().filter(matters).cloned().collect())
     }
 

@@ -54,7 +54,7 @@ pub struct Net {
     /// Epochs behind the head that are final.
     pub finality: i64,
     /// CIDs that were ever taken, ours and foreign.
-    pub taken: Vec<String>,
+    pub taken: BTreeSet<String>,
     /// Messages that were handed over, oldest first: the method number.
     pub pushes: Vec<u64>,
     /// States by the key of the tipset that they are seen through.
@@ -88,7 +88,7 @@ impl Net {
             silent: BTreeSet::new(),
             lag: 0,
             finality,
-            taken: Vec::new(),
+            taken: BTreeSet::new(),
             pushes: Vec::new(),
             views: BTreeMap::new(),
         }
@@ -361,7 +361,7 @@ impl Node for SimNode {
         let filled = net.filled(message, max_fee).map_err(|error| refused(method, 1, error.to_string()))?;
         let Net { chain, rules, .. } = &mut *net;
         let pushed = chain.push(filled, Some(id.0.clone()), rules).map_err(|why| refused(method, 1, why))?;
-        net.taken.push(pushed.cid());
+        net.taken.insert(pushed.cid());
         net.pushes.push(message.method);
         Self::answered(net, method, sent(&pushed, Vec::new()))
     }
@@ -382,7 +382,7 @@ impl Node for SimNode {
         let dearer = ledger::Message { gas_limit, fee_cap, premium, ..signed(known) };
         let Net { chain, rules, .. } = &mut *net;
         let cid = chain.push_signed(dearer.clone(), rules).map_err(|why| refused(method, 1, why))?;
-        net.taken.push(cid);
+        net.taken.insert(cid);
         let mut replaced = known.replaced.clone();
         replaced.push(known.cid.clone());
         Self::answered(net, method, sent(&dearer, replaced))

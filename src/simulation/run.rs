@@ -64,6 +64,14 @@ pub struct Memory {
     pub plan: Plan,
 }
 
+impl Memory {
+    /// What failed outside and is tried again, for a human.
+    pub fn pausing(&self) -> impl Iterator<Item = String> {
+        let sectors = self.pauses.iter().map(|(number, pause)| format!("sector {number} after {}", pause.why));
+        sectors.chain(self.batch_pauses.iter().map(|(id, pause)| format!("{} after {}", id.0, pause.why)))
+    }
+}
+
 /// A question to the node that is under way.
 #[derive(Clone)]
 pub struct Errand {
@@ -441,8 +449,16 @@ impl Sim {
     fn apply(&mut self, actions: Vec<Action>) -> Step {
         let now = self.now;
         let (mut events, mut created) = (Vec::new(), Vec::new());
+        // as in the shell: without a view there is nobody to ask
+        let desk = self.memory.view.is_some();
         for action in actions {
             match action {
+                Action::DrawTicket(_)
+                | Action::Seal { .. }
+                | Action::Push { .. }
+                | Action::Resend(_)
+                | Action::Reprice { .. }
+                    if !desk => {}
                 Action::Record { number, event } => events.push((number, event)),
                 Action::CreateSector { number, repo } => {
                     created.push(Record::new(number, MINER_SIZE.seal_proof(), repo, now));

@@ -140,12 +140,16 @@ impl Sim {
         for record in self.disk.records.values().filter(|record| record.state != State::Proving) {
             text += &format!("{}: {} {:?} attempts {}\n", record.number, record.state, record.failure, record.attempts);
         }
+        for pause in self.memory.pausing() {
+            text += &format!("{pause}\n");
+        }
         for hold in &self.memory.plan.holds {
             text += &format!("{} waits for {} until {:?}\n", hold.about, hold.reason, hold.until);
         }
         let live = self.memory.book.batches.values().filter(|batch| batch.state.is_live());
         for batch in live {
-            text += &format!("{} {} {:?} {:?}\n", batch.id.0, batch.kind, batch.sectors, batch.state.as_str());
+            let numbers: Vec<_> = batch.sectors.iter().map(|number| number.as_u64()).collect();
+            text += &format!("{} {} {} {numbers:?}\n", batch.id.0, batch.kind, batch.state.as_str());
         }
         text
     }
