@@ -80,12 +80,12 @@ impl Chaos {
                 net.reorganise(depth, delay);
                 // what was taken back may be lost for good
                 if dice.chance(200) {
-                    net.chain.evict(None, None);
+                    net.forget_ours();
                 }
             }
         }
         if dice.chance(self.evictions) {
-            net.chain.evict(None, None);
+            net.forget_ours();
         }
         if dice.chance(self.foreigners) {
             let from = net.chain.tip().key_address(&sim.miner.worker).unwrap();

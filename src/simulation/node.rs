@@ -117,6 +117,15 @@ impl Net {
         }
     }
 
+    /// The node forgets the messages of ours that wait. Those of somebody else are somebody else's to send again.
+    pub fn forget_ours(&mut self) {
+        let ours = self.chain.pending().filter(|(_, message)| message.method != 0);
+        let ours: Vec<(String, u64)> = ours.map(|(_, message)| (message.from.clone(), message.nonce)).collect();
+        for (from, nonce) in ours {
+            self.chain.evict(Some(&from), Some(nonce));
+        }
+    }
+
     pub fn head_time(&self) -> i64 {
         self.chain.time_ms(self.chain.head)
     }

@@ -146,10 +146,16 @@ impl Sim {
         for hold in &self.memory.plan.holds {
             text += &format!("{} waits for {} until {:?}\n", hold.about, hold.reason, hold.until);
         }
-        let live = self.memory.book.batches.values().filter(|batch| batch.state.is_live());
-        for batch in live {
+        for batch in self.disk.batches.values() {
             let numbers: Vec<_> = batch.sectors.iter().map(|number| number.as_u64()).collect();
-            text += &format!("{} {} {} {numbers:?}\n", batch.id.0, batch.kind, batch.state.as_str());
+            let nonce = batch.sent.as_ref().map(|sent| sent.nonce);
+            let known = self.memory.book.batches.contains_key(&batch.id);
+            let (kind, state) = (batch.kind, &batch.state);
+            text += &format!("{} {kind} {numbers:?} nonce {nonce:?} known {known} {state:?}\n", batch.id.0);
+        }
+        let net = self.node.net();
+        for (cid, message) in net.chain.pending() {
+            text += &format!("pending {cid} nonce {} fee cap {}\n", message.nonce, message.fee_cap.as_atto());
         }
         text
     }
