@@ -19,10 +19,11 @@ use crate::{
         world::{Pause, World},
     },
     manifest::Manifest,
-    outbox::{Batch, Gas, Sent},
+    outbox::{Aggregate, Batch, Gas, Sent},
     plan::{self, Action, Assignee, Desired, Funds, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, SectorSeen},
+    proofs::simulated,
     sector::{Class, Event, MessageId, Record, Stage, operator, operator::Order, policy::parked},
-    units::{AttoFil, Bytes, SectorNumber, UnixMillis, from_hex},
+    units::{AttoFil, Bytes, SectorNumber, UnixMillis, from_hex, to_hex},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +56,7 @@ pub struct Memory {
     pub trouble: Option<String>,
     pub tasks: Vec<Task>,
     pub errands: Vec<Errand>,
+    aggregating: Vec<Aggregating>,
     errand_of: BTreeSet<SectorNumber>,
     handling: BTreeSet<MessageId>,
     pauses: BTreeMap<SectorNumber, Pause>,
@@ -70,6 +72,14 @@ impl Memory {
         let sectors = self.pauses.iter().map(|(number, pause)| format!("sector {number} after {}", pause.why));
         sectors.chain(self.batch_pauses.iter().map(|(id, pause)| format!("{} after {}", id.0, pause.why)))
     }
+}
+
+/// Proofs that a worker makes one of.
+struct Aggregating {
+    due: UnixMillis,
+    batch: MessageId,
+    worker: Assignee,
+    made: Aggregate,
 }
 
 /// A question to the node that is under way.
@@ -293,7 +303,14 @@ impl Sim {
         let mut draft = self.memory.book.draft(now);
         events.into_iter().for_each(|(number, event)| draft.event(number, event));
         let change = draft.finish();
-        self.commit(change)
+        self.commit(change)?;
+        while let Some(at) = self.memory.aggregating.iter().position(|work| work.due <= now) {
+            let Aggregating { batch, made, .. } = self.memory.aggregating.remove(at);
+            self.memory.handling.remove(&batch);
+            let change = self.memory.book.aggregated(&batch, made, now);
+            self.commit(change)?;
+        }
+        Ok(())
     }
 
     fn answers(&mut self) -> Step {
@@ -406,7 +423,9 @@ impl Sim {
     pub fn observed(&self) -> Observed {
         let (now, memory) = (self.now, &self.memory);
         let view = memory.view.as_deref();
-        let busy_workers: BTreeSet<&Assignee> = memory.tasks.iter().map(|task| &task.worker).collect();
+        let workers = memory.tasks.iter().map(|task| &task.worker);
+        let busy_workers: BTreeSet<&Assignee> =
+            workers.chain(memory.aggregating.iter().map(|work| &work.worker)).collect();
         let working: BTreeMap<SectorNumber, &Task> = memory.tasks.iter().map(|task| (task.number, task)).collect();
         let seen = |record: &Record| {
             let number = record.number;
@@ -473,7 +492,7 @@ impl Sim {
                     let change = self.memory.book.join(kind, batch.as_ref(), &sectors, new, now);
                     self.commit(change)?;
                 }
-                Action::Aggregate { .. } => {}
+                Action::Aggregate { batch, sectors, worker } => self.aggregate(batch, &sectors, worker)?,
                 Action::Seal { batch, sectors, max_fee } => {
                     self.seal(batch, &sectors, max_fee);
                 }
@@ -515,6 +534,24 @@ impl Sim {
         let slow = self.frailty.errand_ms;
         let due = self.now.plus_ms(if slow > 0 { self.dice.between(0, slow) } else { 0 });
         self.memory.errands.push(Errand { due, desk, what });
+    }
+
+    fn aggregate(&mut self, batch: MessageId, sectors: &[SectorNumber], worker: Assignee) -> Step {
+        let book = &self.memory.book;
+        let Some(of) = book.proofs_of(sectors) else {
+            return Err(Cut::Broken(format!("an aggregate of sectors {sectors:?}, which have no proofs")));
+        };
+        let proofs = of.iter().filter_map(|(number, _)| book.records[number].porep.as_deref().and_then(from_hex));
+        let proofs: Vec<_> = proofs.collect();
+        let proof = if self.dice.chance(self.luck.fails) {
+            Err("the simulated worker made none".to_owned())
+        } else {
+            Ok(to_hex(&simulated::aggregate(proofs.iter().map(Vec::as_slice))))
+        };
+        self.memory.handling.insert(batch.clone());
+        let due = self.now.plus_ms(self.dice.between(0, self.luck.slowest_ms));
+        self.memory.aggregating.push(Aggregating { due, batch, worker, made: Aggregate { of, proof } });
+        Ok(())
     }
 
     fn seal(&mut self, batch: MessageId, numbers: &[SectorNumber], max_fee: AttoFil) {
