@@ -25,6 +25,21 @@ pub struct Chaos {
 }
 
 impl Chaos {
+    /// All of it, forks up to 20 epochs deep.
+    pub const EVERYTHING: Self = Self {
+        moods: Moods { away: 5, lost: 200, moves: 1, drops: 100, late: 100, low: 50 },
+        luck: Luck { slowest_ms: 10 * 30_000, fails: 50, damages: 100 },
+        frailty: Frailty { crashes: 2, writes: 2, errand_ms: 60_000 },
+        forks: 80,
+        deepest: 20,
+        evictions: 60,
+        foreigners: 40,
+        fees: 40,
+        stalls: 10,
+        lags: 60,
+        small_blocks: 10,
+    };
+
     pub fn drawn(dice: &mut Dice) -> Self {
         let mut some = |most: i64| {
             let wanted = dice.chance(500);
@@ -32,7 +47,7 @@ impl Chaos {
             if wanted { u64::try_from(how_often).unwrap() } else { 0 }
         };
         let moods = Moods {
-            away: some(30),
+            away: some(80),
             lost: some(200),
             moves: some(4),
             drops: some(150),
@@ -40,7 +55,7 @@ impl Chaos {
             low: some(100),
         };
         let luck = Luck { slowest_ms: 1, fails: some(100), damages: some(200) };
-        let frailty = Frailty { crashes: some(20), writes: some(10), errand_ms: 1 };
+        let frailty = Frailty { crashes: some(60), writes: some(30), errand_ms: 1 };
         let (forks, evictions, foreigners) = (some(80), some(60), some(40));
         let (fees, stalls, lags, small_blocks) = (some(30), some(20), some(60), some(20));
         let luck = Luck { slowest_ms: dice.between(1, 15) * 30_000, ..luck };
