@@ -9,7 +9,7 @@ use crate::{
     book::Change,
     chain::params::{PreCommitSectorBatchParams2, ProveCommitSectors3Params, method},
     daemon::errands::Miner,
-    devnet::ledger::{minus, plus, times},
+    devnet::ledger::{exit, minus, plus, times},
     plan::{Action, Observed, Plan, Subject},
     sector::{EventKind, State, WakeUp},
     units::{AttoFil, SectorNumber},
@@ -28,7 +28,9 @@ pub struct Laws {
     contents: BTreeMap<String, (u64, Vec<u64>)>,
     /// Messages that executed without success, by kind: gas that bought nothing.
     pub wasted: BTreeMap<String, (u64, u32)>,
-    /// Messages that are in the pool besides another one, or besides the pre-commit on chain, for the same sector.
+    /// Messages that executed on some fork.
+    executed: BTreeSet<String>,
+    /// Messages that wait besides a second one for the same sector, after a reorganisation took one of them back.
     pub doubled: BTreeSet<String>,
     replayed: BTreeMap<SectorNumber, u64>,
 }
@@ -160,7 +162,10 @@ impl Laws {
         let (mut left, mut locked) = (given, AttoFil::ZERO);
         for cid in &net.taken {
             let (Some((height, receipt)), Some(message)) = (chain.receipt(cid), chain.message(cid)) else { continue };
+            self.executed.insert(cid.clone());
             left = minus(left, times(chain.base_fee(*height), receipt.gas_used));
+            let funds = [exit::SYS_INSUFFICIENT_FUNDS, exit::INSUFFICIENT_FUNDS];
+            ensure(!funds.contains(&receipt.exit_code), || format!("{cid} was not paid for: {}", receipt.error))?;
             if receipt.exit_code == 0 && message.from != message.to {
                 left = minus(left, message.value);
                 locked = plus(locked, message.value);
@@ -189,9 +194,14 @@ impl Laws {
             for number in sectors {
                 let used = kind == method::PRE_COMMIT_SECTOR_BATCH2 && actor.allocated.contains(&number);
                 let proven = kind == method::PROVE_COMMIT_SECTORS3 && actor.sectors.contains_key(&number);
-                if used || proven || carried.insert((kind, number), cid.clone()).is_some() {
-                    self.doubled.insert(format!("{cid} of sector {number}, method {kind}"));
+                let other = carried.insert((kind, number), cid.clone());
+                if !used && !proven && other.is_none() {
+                    continue;
                 }
+                // one that failed deep enough was followed by a second, and then a deeper fork brought it back
+                let back = self.executed.contains(&cid) || other.is_some_and(|other| self.executed.contains(&other));
+                ensure(back, || format!("{cid} waits for sector {number}, which another message has (method {kind})"))?;
+                self.doubled.insert(cid.clone());
             }
         }
         Ok(())
