@@ -19,7 +19,7 @@ use crate::{
     store::StoreError,
     supervisor::{Companion, CompanionEvent, WorkerId},
     units::{AttoFil, Bytes, RepoName, SectorNumber, SectorSize, UnixMillis},
-    worker::protocol::{Job, SectorFiles, SectorRef},
+    worker::protocol::{Job, Proven, SectorFiles, SectorRef},
 };
 use futures_util::FutureExt as _;
 use std::{panic::AssertUnwindSafe, time::Duration};
@@ -68,7 +68,7 @@ impl World {
                     let change = self.book.join(kind, batch.as_ref(), &sectors, new_id(), now);
                     self.commit(change).await?;
                 }
-                Action::Aggregate { .. } => {}
+                Action::Aggregate { batch, sectors, worker } => self.aggregate(batch, &sectors, &worker, now),
                 Action::Seal { batch, sectors, max_fee } => self.compose(batch, sectors, max_fee),
                 Action::Push { batch, max_fee } => self.push(batch, max_fee, now).await?,
                 Action::Resend(id) => self.hand_again(id, None),
@@ -219,6 +219,32 @@ impl World {
         let aggregate = self.book.aggregate_of(&batch, &numbers).and_then(|made| made.as_deref().ok());
         let aggregate = aggregate.and_then(crate::units::from_hex);
         self.errand(lost, desk.compose(miner, Draught { batch, kind, records, aggregate, max_fee }));
+    }
+
+    fn aggregate(&mut self, batch: MessageId, numbers: &[SectorNumber], worker: &Assignee, now: UnixMillis) {
+        let (Some(miner), Some(of)) = (self.miner.as_ref(), self.book.proofs_of(numbers)) else { return };
+        let member = |number: &SectorNumber| {
+            let record = self.book.records.get(number)?;
+            Some(Proven {
+                number: *number,
+                comm_r: record.sealed.as_ref()?.comm_r,
+                ticket: record.ticket.as_ref()?.value,
+                seed: record.seed.as_ref()?.value,
+                porep: record.porep.clone()?,
+            })
+        };
+        let Some(sectors) = of.iter().map(|(number, _)| member(number)).collect() else { return };
+        let job = Job::Aggregate { miner: miner.id, proof: self.desired.sector_size.seal_proof(), sectors };
+        let task = self.next_task();
+        let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
+        match self.supervisor.run(&who, task, job, self.deadline(Stage::Commit), now) {
+            Ok(()) => {
+                tracing::info!(message = %batch.0, sectors = of.len(), slot = %worker, "aggregating proofs");
+                self.handling.insert(batch.clone());
+                self.aggregating.insert(task, (batch, of));
+            }
+            Err(busy) => tracing::debug!(reason = %busy, "an aggregation was not taken"),
+        }
     }
 
     async fn push(&mut self, id: MessageId, max_fee: AttoFil, now: UnixMillis) -> Result<(), StoreError> {

@@ -8,12 +8,13 @@ use super::{
 use crate::{
     book::{Handed, Took},
     clock,
+    outbox::Aggregate,
     plan::{Assignee, MinerSeen, ParamsSeen},
     sector::{Class, Event, Failure, MessageId, Stage, policy::retry_at},
     store::StoreError,
     supervisor::{Notice, WorkerId},
     units::{SectorNumber, UnixMillis},
-    worker::protocol::Outcome,
+    worker::protocol::{Aggregated, Outcome},
 };
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub struct News {
     events: Vec<(SectorNumber, Event)>,
     /// Finished stages.
     durations: Vec<Took>,
+    /// What came of aggregating proofs.
+    aggregates: Vec<(MessageId, Aggregate)>,
 }
 
 impl World {
@@ -36,6 +39,20 @@ impl World {
         }
         match notice {
             Notice::Ready { .. } | Notice::Progress { .. } => {}
+            Notice::Done { task, outcome, .. } if self.aggregating.contains_key(&task) => {
+                let made = if let Outcome::Aggregate { aggregated } = outcome {
+                    Ok(aggregated)
+                } else {
+                    Err("a worker answered with the outcome of another job".to_owned())
+                };
+                self.on_aggregate(task, made, now, news);
+            }
+            Notice::Failed { task, error, .. } | Notice::Lost { task, error, .. }
+                if self.aggregating.contains_key(&task) =>
+            {
+                tracing::warn!(error = %error, "proofs are not made one");
+                self.on_aggregate(task, Err(error), now, news);
+            }
             Notice::Done { task, outcome, .. } => {
                 news.events.extend(self.on_done(task, outcome, now, &mut news.durations))
             }
@@ -54,12 +71,38 @@ impl World {
     /// # Errors
     /// The database failed; memory is unchanged.
     pub async fn record_news(&mut self, news: News) -> Result<(), StoreError> {
-        let News { events, durations } = news;
+        let News { events, durations, aggregates } = news;
+        for (batch, aggregate) in aggregates {
+            let change = self.book.aggregated(&batch, aggregate, clock::now());
+            self.commit(change).await?;
+        }
         let mut draft = self.book.draft(clock::now());
         events.into_iter().for_each(|(number, event)| draft.event(number, event));
         durations.into_iter().for_each(|took| draft.took(took));
         let change = draft.finish();
         self.commit(change).await
+    }
+
+    /// What came of an aggregation. A proof that turned out wrong is made again; without an aggregate each sector is
+    /// sent with its own.
+    fn on_aggregate(&mut self, task: u64, made: Result<Aggregated, String>, now: UnixMillis, news: &mut News) {
+        let Some((batch, of)) = self.aggregating.remove(&task) else { return };
+        self.handling.remove(&batch);
+        let proof = match made {
+            Ok(Aggregated::Proof(proof)) => Ok(proof),
+            Ok(Aggregated::Wrong(numbers)) => {
+                for number in &numbers {
+                    let Some(record) = self.book.records.get(number) else { continue };
+                    let error = "its kept proof does not verify any more".to_owned();
+                    let failure = Failure { class: Class::Data, doing: "aggregating proofs".to_owned(), error };
+                    let retry_at = retry_at(record, Class::Data, now);
+                    news.events.push((*number, Event::CommitFailed { failure, retry_at }));
+                }
+                Err("some of the proofs do not verify".to_owned())
+            }
+            Err(why) => Err(why),
+        };
+        news.aggregates.push((batch, Aggregate { of, proof }));
     }
 
     fn on_done(

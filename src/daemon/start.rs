@@ -125,6 +125,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         devnet_started: false,
         started: BTreeSet::new(),
         tasks: BTreeMap::new(),
+        aggregating: BTreeMap::new(),
         last_task: 0,
         errands: JoinSet::new(),
         errand_of: BTreeMap::new(),

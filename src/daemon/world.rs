@@ -129,6 +129,8 @@ pub struct World {
     pub started: BTreeSet<Assignee>,
     /// Stages under way.
     pub tasks: BTreeMap<u64, Task>,
+    /// Aggregations under way: of which batch, and of which proofs.
+    pub aggregating: BTreeMap<u64, (MessageId, Vec<(SectorNumber, Hash32)>)>,
     /// The last task number given.
     pub last_task: u64,
     /// Chain work under way; each says when it was done.
