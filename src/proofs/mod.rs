@@ -2,6 +2,7 @@
 //!
 //! Runs in workers and in the devnet, never in the daemon.
 
+mod labels;
 pub mod layout;
 pub mod params;
 #[cfg(feature = "proofs")]
