@@ -61,6 +61,8 @@ impl World {
                 Action::Run { number, stage, worker, repo } => self.run_stage(number, stage, worker, repo, now),
                 Action::SubmitPreCommit(numbers) => self.compose(numbers, Stage::PreCommit2),
                 Action::SubmitCommit(numbers) => self.compose(numbers, Stage::Commit),
+                // no errand composes it yet
+                Action::SubmitTerminate(_) => {}
                 Action::Push(id) => self.push(id),
             }
         }
@@ -263,6 +265,8 @@ impl World {
                 (Job::Commit { sector, files, sealed: record.sealed.clone()?, seed }, Some(seed))
             }
             Stage::Finalize => (Job::Finalize { sector, files, to: at(to)? }, None),
+            // no worker has this job yet
+            Stage::Remove => return None,
         })
     }
 
@@ -295,6 +299,7 @@ impl World {
             | Action::Run { .. }
             | Action::SubmitPreCommit(_)
             | Action::SubmitCommit(_)
+            | Action::SubmitTerminate(_)
             | Action::Push(_) => false,
         })
     }

@@ -5,8 +5,9 @@ use super::{
     world::World,
 };
 use crate::{
+    chain::TipSet,
     plan::{Assignee, MessageSeen, Observed, SectorSeen},
-    sector::{ChainNow, Record, State},
+    sector::{self, ChainNow, Record, State},
     store::{MessageStatus, OutboxMessage},
     units::{AttoFil, SectorNumber, UnixMillis},
 };
@@ -26,6 +27,8 @@ impl World {
                 head: view.head.height,
                 finalized: view.finalized,
                 challenge_delay: view.network.pre_commit_challenge_delay,
+                epoch_secs: view.network.block_delay_secs,
+                stale: sector::is_stale(made_at(&view.head), now, view.network.block_delay_secs),
             }),
             base_fee: view.as_ref().map_or(AttoFil::ZERO, |view| view.head.base_fee),
             chain_trouble: trouble,
@@ -37,6 +40,7 @@ impl World {
             sectors: self.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
             messages: self.messages_seen(),
             next_number: self.next_number(),
+            durations: self.durations.clone(),
         }
     }
 
@@ -83,7 +87,7 @@ impl World {
         for record in self.records.values() {
             match record.state {
                 State::Proving => drop(asked.proven.insert(record.number)),
-                State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => {}
+                State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal | State::Removed => {}
                 State::PreCommit1 | State::PreCommitting => {
                     asked.sectors.insert(record.number, record.ticket.as_ref().map(|ticket| ticket.epoch));
                 }
@@ -98,9 +102,11 @@ impl World {
                 | State::ComputeProofFailed
                 | State::CommitFailed
                 | State::Faulty
-                | State::FaultReported => drop(asked.sectors.insert(record.number, None)),
+                | State::FaultReported
+                | State::Terminating
+                | State::Removing => drop(asked.sectors.insert(record.number, None)),
             }
-            let awaited = matches!(record.state, State::WaitSeed | State::CommitWait);
+            let awaited = matches!(record.state, State::WaitSeed | State::CommitWait | State::Terminating);
             if let Some(id) = self.message_of(record).filter(|_| awaited)
                 && let Some(awaited) = self.messages.get(id).and_then(awaited_of)
             {
@@ -118,6 +124,11 @@ impl World {
     pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
         self.records.iter().filter(|(_, record)| record.state != State::Proving)
     }
+}
+
+/// When the node says that this head was made.
+fn made_at(head: &TipSet) -> UnixMillis {
+    UnixMillis::new(i64::try_from(head.timestamp).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 fn awaited_of(row: &OutboxMessage) -> Option<Awaited> {

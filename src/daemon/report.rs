@@ -251,7 +251,7 @@ impl World {
     fn sector_alarm(&self, record: &Record) -> Option<Alarm> {
         let about = format!("sector {}", record.number);
         let why = record.failure.as_ref().map_or_else(String::new, |f| format!("{}: {}", f.doing, f.error));
-        if record.state.is_final() && record.state != State::Proving {
+        if record.state.is_final() && !matches!(record.state, State::Proving | State::Removed) {
             return Some(alarm(about, format!("{}: {why}", record.state), "it is lost; its files are kept"));
         }
         if matches!(record.state, State::Faulty | State::FaultReported) {
@@ -282,13 +282,18 @@ const fn past(state: State, stage: Stage) -> bool {
         | State::ComputeProofFailed => 2,
         State::CommitWait | State::CommitFailed | State::FinalizeSector => 3,
         State::Proving | State::Faulty | State::FaultReported => 4,
-        State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => 0,
+        State::FailedUnrecoverable
+        | State::PackingFailed
+        | State::FaultedFinal
+        | State::Terminating
+        | State::Removing
+        | State::Removed => 0,
     };
     let order = match stage {
         Stage::PreCommit1 => 0,
         Stage::PreCommit2 => 1,
         Stage::Commit => 2,
-        Stage::Finalize => 3,
+        Stage::Finalize | Stage::Remove => 3,
     };
     needs > order
 }

@@ -199,5 +199,6 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, S
         sectors: records.into_iter().map(|record| (record.number, seen(record))).collect(),
         messages: BTreeMap::new(),
         next_number: None,
+        durations: BTreeMap::new(),
     })
 }

@@ -88,6 +88,7 @@ const fn run(action: &Action) -> Option<SectorNumber> {
         | Action::DrawTicket(_)
         | Action::SubmitPreCommit(_)
         | Action::SubmitCommit(_)
+        | Action::SubmitTerminate(_)
         | Action::Push(_) => None,
     }
 }

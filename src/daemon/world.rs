@@ -367,8 +367,8 @@ impl World {
         let event = match (class, stage) {
             (Class::Data, Stage::PreCommit1 | Stage::PreCommit2) => Event::SealPreCommitFailed { failure, retry_at },
             (Class::Data, Stage::Commit) => Event::ComputeProofFailed { failure, retry_at },
-            (Class::Data, Stage::Finalize)
-            | (Class::Resource | Class::Environment | Class::Worker | Class::Chain, _) => {
+            (Class::Data, Stage::Finalize | Stage::Remove)
+            | (Class::Resource | Class::Environment | Class::Worker | Class::Chain | Class::Operator, _) => {
                 Event::AttemptFailed { failure, retry_at }
             }
         };
@@ -554,24 +554,7 @@ impl World {
 
     /// The message a sector is waiting for, or waited for last.
     pub fn message_of<'a>(&self, record: &'a Record) -> Option<&'a MessageId> {
-        match record.state {
-            State::CommitWait | State::CommitFailed | State::FinalizeSector => record.commit.as_ref()?.message.as_ref(),
-            State::Proving
-            | State::Packing
-            | State::PreCommit1
-            | State::PreCommit2
-            | State::PreCommitting
-            | State::WaitSeed
-            | State::Committing
-            | State::FailedUnrecoverable
-            | State::SealFailed
-            | State::PreCommitFailed
-            | State::ComputeProofFailed
-            | State::PackingFailed
-            | State::Faulty
-            | State::FaultReported
-            | State::FaultedFinal => record.precommit.as_ref()?.message.as_ref(),
-        }
+        record.current_message()
     }
 
     fn message_view(&self, row: &OutboxMessage, number: SectorNumber) -> MessageView {
@@ -586,7 +569,8 @@ impl World {
                 let codes = crate::chain::messages::decode_batch_return(&executed.value, row.sectors.len()).ok();
                 let own = row.sectors.iter().position(|n| *n == number).and_then(|at| codes?.get(at).copied());
                 let exit_code = if executed.exit_code == 0 { own.unwrap_or(0) } else { executed.exit_code };
-                MessageView::Landed { exit_code, height: executed.height }
+                let own = (executed.exit_code == 0 && own.is_some()) || row.sectors.len() == 1;
+                MessageView::Landed { exit_code, own, height: executed.height }
             }
         }
     }

@@ -69,6 +69,8 @@ pub enum Action {
     SubmitPreCommit(Vec<SectorNumber>),
     /// Put one prove-commit message for these sectors into the outbox.
     SubmitCommit(Vec<SectorNumber>),
+    /// Put one termination message for these sectors into the outbox.
+    SubmitTerminate(Vec<SectorNumber>),
     /// Hand an outbox message to the node.
     Push(MessageId),
 }
@@ -86,6 +88,7 @@ impl Action {
             | Self::Run { .. }
             | Self::SubmitPreCommit(_)
             | Self::SubmitCommit(_)
+            | Self::SubmitTerminate(_)
             | Self::Push(_) => false,
         }
     }
@@ -109,6 +112,7 @@ impl fmt::Display for Action {
             }
             Self::SubmitPreCommit(numbers) => write!(f, "pre-commit sectors {}", list(numbers)),
             Self::SubmitCommit(numbers) => write!(f, "prove-commit sectors {}", list(numbers)),
+            Self::SubmitTerminate(numbers) => write!(f, "terminate sectors {}", list(numbers)),
             Self::Push(id) => write!(f, "send message {}", id.0),
         }
     }

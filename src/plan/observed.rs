@@ -85,6 +85,9 @@ pub struct Desired {
 /// The network's limit on the age of a ticket at pre-commit: 2880 epochs plus finality, on every network.
 const TICKET_MAX_AGE: i64 = 3780;
 
+/// How old a ticket is when it is drawn: as far back as no reorganisation reaches, on every network.
+const TICKET_LOOKBACK: i64 = 900;
+
 /// Failed attempts at one thing before a sector is parked with an alarm.
 const ATTEMPTS: u32 = 8;
 
@@ -124,6 +127,9 @@ impl Desired {
                 message_confidence: manifest.chain.message_confidence,
                 seed_confidence: manifest.chain.seed_confidence,
                 ticket_max_age: TICKET_MAX_AGE,
+                ticket_lookback: TICKET_LOOKBACK,
+                margin: i64::try_from(margin).unwrap_or(i64::MAX),
+                to_precommit: None,
                 attempts: ATTEMPTS,
             },
         }
@@ -150,13 +156,16 @@ impl Desired {
 fn stages(tasks: &BTreeSet<Task>) -> BTreeSet<Stage> {
     tasks
         .iter()
-        .filter_map(|task| match task {
-            Task::PreCommit1 => Some(Stage::PreCommit1),
-            Task::PreCommit2 => Some(Stage::PreCommit2),
-            Task::Commit => Some(Stage::Commit),
-            Task::Finalize => Some(Stage::Finalize),
-            Task::AddPiece | Task::Fetch | Task::WindowPost | Task::WinningPost => None,
+        .flat_map(|task| -> &[Stage] {
+            match task {
+                Task::PreCommit1 => &[Stage::PreCommit1],
+                Task::PreCommit2 => &[Stage::PreCommit2],
+                Task::Commit => &[Stage::Commit],
+                Task::Finalize => &[Stage::Finalize, Stage::Remove],
+                Task::AddPiece | Task::Fetch | Task::WindowPost | Task::WinningPost => &[],
+            }
         })
+        .copied()
         .collect()
 }
 
@@ -266,4 +275,6 @@ pub struct Observed {
     pub messages: BTreeMap<MessageId, MessageSeen>,
     /// Neither we nor the chain ever used this number or a higher one; `None` until the chain was asked.
     pub next_number: Option<SectorNumber>,
+    /// Mean duration of each stage that was ever measured, milliseconds.
+    pub durations: BTreeMap<Stage, u64>,
 }

@@ -6,8 +6,11 @@ use super::{
     space::{self, Reservations},
 };
 use crate::{
-    sector::{self, Class, Next, Record, Stage, State, WakeUp},
-    units::{Epoch, RepoName, SectorNumber, UnixMillis},
+    sector::{
+        self, Class, Next, Policy, Record, Stage, State, WakeUp,
+        deadlines::{forecast, nearest},
+    },
+    units::{RepoName, SectorNumber, UnixMillis},
 };
 use std::collections::BTreeMap;
 
@@ -19,7 +22,9 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         Desk { desired, observed, free: free_workers(desired, observed), promised: promises(desired, observed) };
     let mut precommits = Vec::new();
     let mut commits = Vec::new();
+    let mut terminations = Vec::new();
     let mut work = Vec::new();
+    let policy = policy(desired, observed);
     for (number, seen) in &observed.sectors {
         if seen.busy.is_some() {
             // a ticket is being drawn for a worker that is free: it stays free for it
@@ -28,22 +33,25 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             }
             continue;
         }
-        match sector::next(&seen.record, seen.facts.as_ref(), observed.chain, &desired.policy, observed.now) {
+        match sector::next(&seen.record, seen.facts.as_ref(), observed.chain, &policy, observed.now) {
             Next::Rest => {}
             Next::Wait(wait) => plan.hold(Subject::Sector(*number), wait.reason, wait.until),
             Next::Record(event) => plan.actions.push(Action::Record { number: *number, event }),
             Next::SubmitPreCommit => precommits.push(seen),
             Next::SubmitCommit => commits.push(seen),
+            Next::SubmitTerminate => terminations.push(*number),
             Next::DrawTicket => work.push((Stage::PreCommit1, seen)),
             Next::Work(stage) => work.push((stage, seen)),
         }
     }
     batch(&precommits, &desired.precommit, observed.now, plan, Action::SubmitPreCommit);
     batch(&commits, &desired.commit, observed.now, plan, Action::SubmitCommit);
-    // later stages first: they free what earlier ones need; then the oldest ticket
+    terminations.chunks(TERMINATIONS).for_each(|some| plan.actions.push(Action::SubmitTerminate(some.to_vec())));
+    // later stages first: they free what earlier ones need; of a stage, first who has the least time left
+    let slack = |record| nearest(record, observed.chain?, &policy).map(|deadline| deadline.slack);
     work.sort_by_key(|(stage, seen)| {
-        let ticket = seen.record.ticket.as_ref().map_or(Epoch::new(i64::MAX), |t| t.epoch);
-        (std::cmp::Reverse(*stage), ticket, seen.busy.is_none(), seen.record.number)
+        let slack = slack(&seen.record).unwrap_or(i64::MAX);
+        (std::cmp::Reverse(*stage), slack, seen.busy.is_none(), seen.record.number)
     });
     for (stage, seen) in work {
         if seen.busy.is_some() {
@@ -54,6 +62,16 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     }
     desk.create(plan);
     push(desired, observed, plan);
+}
+
+/// Terminations in one message; an operator asks for each, so there are few.
+const TERMINATIONS: usize = 100;
+
+/// The rules, with how long sealing takes here.
+fn policy(desired: &Desired, observed: &Observed) -> Policy {
+    let to_precommit =
+        observed.chain.and_then(|chain| forecast(&observed.durations, chain.epoch_secs, Stage::PreCommit1));
+    Policy { to_precommit, ..desired.policy }
 }
 
 /// Before the miner is known nothing is done for a sector or a message, and each says so.
@@ -121,7 +139,7 @@ impl Desk<'_> {
         }
         plan.actions.push(match (stage, &seen.record.ticket) {
             (Stage::PreCommit1, None) => Action::DrawTicket(number),
-            (Stage::PreCommit1 | Stage::PreCommit2 | Stage::Commit | Stage::Finalize, _) => {
+            (Stage::PreCommit1 | Stage::PreCommit2 | Stage::Commit | Stage::Finalize | Stage::Remove, _) => {
                 Action::Run { number, stage, worker, repo }
             }
         });
@@ -195,10 +213,12 @@ impl Desk<'_> {
 
     /// New sectors, as long as the target wants them.
     fn create(&mut self, plan: &mut Plan) {
-        let lost = |state| matches!(state, State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal);
-        let counted = |seen: &&SectorSeen| !lost(seen.record.state);
+        let counted = |seen: &&SectorSeen| !seen.record.state.is_given_up();
         let have = u64::try_from(self.observed.sectors.values().filter(counted).count()).unwrap_or(u64::MAX);
-        let in_flight = |seen: &&SectorSeen| !seen.record.state.is_final();
+        let in_flight = |seen: &&SectorSeen| {
+            let state = seen.record.state;
+            !state.is_final() && !state.is_given_up()
+        };
         let flying = u64::try_from(self.observed.sectors.values().filter(in_flight).count()).unwrap_or(u64::MAX);
         let wanted = self.desired.sectors.saturating_sub(have);
         let allowed = self.desired.max_in_flight.saturating_sub(flying);

@@ -82,6 +82,7 @@ pub const fn stage_growth(size: SectorSize, stage: Stage) -> Bytes {
         Stage::PreCommit2 => with_margin(replica + tree_c(size) + tree_r_last(size) + P_AUX),
         Stage::Commit => with_margin(vanilla_proof(size)),
         Stage::Finalize => finalized_size(size),
+        Stage::Remove => Bytes::new(0),
     }
 }
 
@@ -114,7 +115,10 @@ pub fn still_to_write(size: SectorSize, state: State) -> Option<Bytes> {
         | State::PackingFailed
         | State::Faulty
         | State::FaultReported
-        | State::FaultedFinal => return None,
+        | State::FaultedFinal
+        | State::Terminating
+        | State::Removing
+        | State::Removed => return None,
     };
     let sum = |sum: Bytes, stage: &Stage| sum.checked_add(stage_growth(size, *stage)).unwrap_or(Bytes::new(u64::MAX));
     Some(stages.iter().fold(Bytes::default(), sum))

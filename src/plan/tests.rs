@@ -28,7 +28,9 @@ fn sectors_of(action: &Action) -> Vec<SectorNumber> {
         | Action::Record { number, .. }
         | Action::DrawTicket(number)
         | Action::Run { number, .. } => vec![*number],
-        Action::SubmitPreCommit(numbers) | Action::SubmitCommit(numbers) => numbers.clone(),
+        Action::SubmitPreCommit(numbers) | Action::SubmitCommit(numbers) | Action::SubmitTerminate(numbers) => {
+            numbers.clone()
+        }
         Action::OpenRepo(_)
         | Action::StopWorker(_)
         | Action::StartDevnet
@@ -51,6 +53,7 @@ fn worker_of(action: &Action) -> Option<&Assignee> {
         | Action::DrawTicket(_)
         | Action::SubmitPreCommit(_)
         | Action::SubmitCommit(_)
+        | Action::SubmitTerminate(_)
         | Action::Push(_) => None,
     }
 }
@@ -137,7 +140,8 @@ proptest! {
                 Action::Record { .. }
                 | Action::DrawTicket(_)
                 | Action::SubmitPreCommit(_)
-                | Action::SubmitCommit(_) => {
+                | Action::SubmitCommit(_)
+                | Action::SubmitTerminate(_) => {
                     prop_assert!(sectors_of(&action).iter().all(|number| observed.sectors[number].busy.is_none()));
                 }
             }
@@ -268,9 +272,10 @@ proptest! {
             Action::Record { .. } => 6,
             Action::SubmitPreCommit(_) => 7,
             Action::SubmitCommit(_) => 8,
-            Action::DrawTicket(_) | Action::Run { .. } => 9,
-            Action::CreateSector { .. } => 10,
-            Action::Push(_) => 11,
+            Action::SubmitTerminate(_) => 9,
+            Action::DrawTicket(_) | Action::Run { .. } => 10,
+            Action::CreateSector { .. } => 11,
+            Action::Push(_) => 12,
         };
         prop_assert!(plan(&desired, &observed).actions.iter().is_sorted_by_key(rank));
     }
@@ -304,6 +309,7 @@ fn fresh() -> Observed {
         sectors: BTreeMap::new(),
         messages: BTreeMap::new(),
         next_number: None,
+        durations: BTreeMap::new(),
     }
 }
 

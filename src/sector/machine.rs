@@ -1,7 +1,7 @@
 //! The table: every state, every event, and every edge between them.
 
 use super::record::{Activation, Failure, Landed, MessageId, Sealed, Seed, Ticket};
-use crate::units::{RepoName, UnixMillis};
+use crate::units::{Epoch, RepoName, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -60,12 +60,48 @@ states! {
     FaultReported,
     /// The faulty sector was ended by the chain.
     FaultedFinal,
+    /// To be ended on chain before its time, then removed.
+    Terminating,
+    /// Its files are being removed.
+    Removing,
+    /// Its files are gone; its number stays used.
+    Removed,
 }
 
 impl State {
     /// States that end a sector's work, well or badly: nothing more happens by itself.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Proving | Self::FailedUnrecoverable | Self::PackingFailed | Self::FaultedFinal)
+        matches!(
+            self,
+            Self::Proving | Self::FailedUnrecoverable | Self::PackingFailed | Self::FaultedFinal | Self::Removed
+        )
+    }
+
+    /// States of a sector that is given up: it counts towards no target, and what it holds is only to be cleared.
+    pub const fn is_given_up(self) -> bool {
+        match self {
+            Self::FailedUnrecoverable
+            | Self::PackingFailed
+            | Self::FaultedFinal
+            | Self::Terminating
+            | Self::Removing
+            | Self::Removed => true,
+            Self::Proving
+            | Self::Packing
+            | Self::PreCommit1
+            | Self::PreCommit2
+            | Self::PreCommitting
+            | Self::WaitSeed
+            | Self::Committing
+            | Self::CommitWait
+            | Self::FinalizeSector
+            | Self::SealFailed
+            | Self::PreCommitFailed
+            | Self::ComputeProofFailed
+            | Self::CommitFailed
+            | Self::Faulty
+            | Self::FaultReported => false,
+        }
     }
 
     /// States an operator must know about.
@@ -88,7 +124,10 @@ impl State {
             | Self::WaitSeed
             | Self::Committing
             | Self::CommitWait
-            | Self::FinalizeSector => false,
+            | Self::FinalizeSector
+            | Self::Terminating
+            | Self::Removing
+            | Self::Removed => false,
         }
     }
 
@@ -268,12 +307,45 @@ events! {
         /// Why.
         failure: Failure,
     },
+    /// An operator wants the next attempt at once, and gives a new budget.
+    RetryAsked,
+    /// An operator wants the sector to be ended on chain.
+    TerminateAsked,
+    /// The termination was handed to the outbox.
+    TerminateSent {
+        /// The outbox message.
+        message: Option<MessageId>,
+    },
+    /// The chain has ended the sector.
+    Terminated {
+        /// At the latest then.
+        epoch: Epoch,
+    },
+    /// A reorganisation took the termination off the chain.
+    TerminateReverted,
+    /// The termination was refused or lost.
+    TerminateFailed {
+        /// Why.
+        failure: Failure,
+        /// Not before this moment.
+        retry_at: UnixMillis,
+    },
+    /// The files are to be removed: an operator wants it, or the termination is final.
+    RemoveAsked,
+    /// The files are gone from every repo.
+    RemoveDone,
+    /// An operator put the sector into this state.
+    StateForced {
+        /// The state; [`super::operator`] says which ones a record can be in.
+        state: State,
+    },
 }
 
 use EventKind as E;
 use State as S;
 
-/// The whole machine: (state, event, next state). Nothing else decides where a sector goes.
+/// The whole machine: (state, event, next state). Nothing else decides where a sector goes, except the operator's
+/// [`Event::StateForced`], which leads to any state that the record's data allow.
 pub const EDGES: &[(State, EventKind, State)] = &[
     (S::Packing, E::Packed, S::PreCommit1),
     (S::Packing, E::PackingFailed, S::PackingFailed),
@@ -283,10 +355,12 @@ pub const EDGES: &[(State, EventKind, State)] = &[
     (S::PreCommit1, E::PreCommit1Done, S::PreCommit2),
     (S::PreCommit1, E::SealPreCommitFailed, S::SealFailed),
     (S::PreCommit1, E::PackingFailed, S::PackingFailed),
+    (S::PreCommit1, E::GivenUp, S::FailedUnrecoverable),
     (S::PreCommit2, E::AttemptFailed, S::PreCommit2),
     (S::PreCommit2, E::PreCommit2Done, S::PreCommitting),
     (S::PreCommit2, E::SealPreCommitFailed, S::SealFailed),
     (S::PreCommit2, E::PackingFailed, S::PackingFailed),
+    (S::PreCommit2, E::GivenUp, S::FailedUnrecoverable),
     (S::PreCommitting, E::AttemptFailed, S::PreCommitting),
     (S::PreCommitting, E::PreCommitted, S::WaitSeed),
     (S::PreCommitting, E::SealPreCommitFailed, S::SealFailed),
@@ -317,6 +391,7 @@ pub const EDGES: &[(State, EventKind, State)] = &[
     (S::Proving, E::FaultReported, S::FaultReported),
     (S::SealFailed, E::RetrySeal, S::PreCommit1),
     (S::SealFailed, E::GivenUp, S::FailedUnrecoverable),
+    (S::SealFailed, E::Committed, S::CommitWait),
     (S::PreCommitFailed, E::RetryPreCommit, S::PreCommitting),
     (S::PreCommitFailed, E::RetryWaitSeed, S::WaitSeed),
     (S::PreCommitFailed, E::SealPreCommitFailed, S::SealFailed),
@@ -335,9 +410,51 @@ pub const EDGES: &[(State, EventKind, State)] = &[
     (S::Faulty, E::Recovered, S::Proving),
     (S::FaultReported, E::Recovered, S::Proving),
     (S::FaultReported, E::FaultedFinal, S::FaultedFinal),
+    (S::Packing, E::RetryAsked, S::Packing),
+    (S::PreCommit1, E::RetryAsked, S::PreCommit1),
+    (S::PreCommit2, E::RetryAsked, S::PreCommit2),
+    (S::PreCommitting, E::RetryAsked, S::PreCommitting),
+    (S::WaitSeed, E::RetryAsked, S::WaitSeed),
+    (S::Committing, E::RetryAsked, S::Committing),
+    (S::CommitWait, E::RetryAsked, S::CommitWait),
+    (S::FinalizeSector, E::RetryAsked, S::FinalizeSector),
+    (S::SealFailed, E::RetryAsked, S::SealFailed),
+    (S::PreCommitFailed, E::RetryAsked, S::PreCommitFailed),
+    (S::ComputeProofFailed, E::RetryAsked, S::ComputeProofFailed),
+    (S::CommitFailed, E::RetryAsked, S::CommitFailed),
+    (S::Faulty, E::RetryAsked, S::Faulty),
+    (S::FaultReported, E::RetryAsked, S::FaultReported),
+    (S::Terminating, E::RetryAsked, S::Terminating),
+    (S::Removing, E::RetryAsked, S::Removing),
+    (S::FinalizeSector, E::TerminateAsked, S::Terminating),
+    (S::Proving, E::TerminateAsked, S::Terminating),
+    (S::Faulty, E::TerminateAsked, S::Terminating),
+    (S::FaultReported, E::TerminateAsked, S::Terminating),
+    (S::Removing, E::TerminateAsked, S::Terminating),
+    (S::Terminating, E::TerminateSent, S::Terminating),
+    (S::Terminating, E::Terminated, S::Terminating),
+    (S::Terminating, E::TerminateReverted, S::Terminating),
+    (S::Terminating, E::TerminateFailed, S::Terminating),
+    (S::Packing, E::RemoveAsked, S::Removing),
+    (S::PreCommit1, E::RemoveAsked, S::Removing),
+    (S::PreCommit2, E::RemoveAsked, S::Removing),
+    (S::PreCommitting, E::RemoveAsked, S::Removing),
+    (S::WaitSeed, E::RemoveAsked, S::Removing),
+    (S::Committing, E::RemoveAsked, S::Removing),
+    (S::SealFailed, E::RemoveAsked, S::Removing),
+    (S::PreCommitFailed, E::RemoveAsked, S::Removing),
+    (S::ComputeProofFailed, E::RemoveAsked, S::Removing),
+    (S::CommitFailed, E::RemoveAsked, S::Removing),
+    (S::FailedUnrecoverable, E::RemoveAsked, S::Removing),
+    (S::PackingFailed, E::RemoveAsked, S::Removing),
+    (S::FaultedFinal, E::RemoveAsked, S::Removing),
+    (S::Terminating, E::RemoveAsked, S::Removing),
+    (S::Removing, E::AttemptFailed, S::Removing),
+    (S::Removing, E::RemoveDone, S::Removed),
 ];
 
-/// The state that `event` leads to; `None` when the table has no such edge.
+/// The state that `event` leads to; `None` when the table has no such edge. Of [`Event::StateForced`] it knows nothing:
+/// that depends on the record.
 pub(super) fn target(state: State, event: &Event) -> Option<State> {
     EDGES.iter().find(|(from, kind, _)| *from == state && *kind == event.kind()).map(|(_, _, to)| *to)
 }

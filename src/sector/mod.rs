@@ -3,16 +3,22 @@
 //! Pure: facts come in, the next state or the next wish comes out. Nothing here talks to a disk, a chain
 //! or a clock, and nothing outside this module decides where a sector goes.
 
+pub mod deadlines;
 mod expiration;
+mod leaving;
 mod machine;
 mod next;
+pub mod operator;
+pub mod policy;
 mod record;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use expiration::{PROVE_COMMIT_WINDOW, expiration};
 pub use machine::{EDGES, Event, EventKind, State};
-pub use next::{ChainNow, Facts, MessageView, Next, OnChainPreCommit, OnChainSector, Policy, Wait, WakeUp, next};
+pub use next::{ChainNow, Facts, MessageView, Next, OnChainPreCommit, OnChainSector, Wait, WakeUp, is_stale, next};
+pub use policy::Policy;
 pub use record::{
-    Activation, Class, Commit, Failure, Landed, MessageId, PreCommit, Record, Refused, Sealed, Seed, Stage, Ticket,
+    Activation, Attempt, Class, Commit, Failure, Landed, MessageId, PreCommit, Record, Refused, Sealed, Seed, Stage,
+    Termination, Ticket,
 };

@@ -4,7 +4,10 @@
 //! The truth is the chain: whatever it shows about a sector is looked at before anything is done.
 
 use super::{
-    machine::{Event, State},
+    deadlines::{proof_missed, prove_by, prove_from, ticket_expired, ticket_too_short},
+    leaving,
+    machine::{Event, EventKind, State},
+    policy::{self, Policy, cooling, parked},
     record::{Activation, Class, Failure, Landed, Record, Seed, Stage},
 };
 use crate::units::{AttoFil, Epoch, Hash32, UnixMillis};
@@ -18,19 +21,20 @@ pub struct ChainNow {
     pub finalized: Epoch,
     /// Epochs from pre-commit to seed.
     pub challenge_delay: i64,
+    /// Seconds of an epoch.
+    pub epoch_secs: u64,
+    /// The head is too old: the node is behind or cut off, and nothing is decided by it that a newer head may show
+    /// otherwise. See [`is_stale`].
+    pub stale: bool,
 }
 
-/// The rules of waiting and retrying.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Epochs on top of a message before it counts.
-    pub message_confidence: i64,
-    /// Epochs after the seed epoch before the seed counts.
-    pub seed_confidence: i64,
-    /// A pre-commit must execute within this many epochs of the ticket (3780 on every network).
-    pub ticket_max_age: i64,
-    /// A sector is parked, with an alarm, after this many failed attempts at one thing.
-    pub attempts: u32,
+/// Epochs, and milliseconds, that a head may be old; the longer of the two counts.
+const STALE_EPOCHS: u64 = 10;
+const STALE_MS: u64 = 5 * 60 * 1_000;
+
+/// Whether a head made at `made` is too old at `now` to decide deadlines by.
+pub fn is_stale(made: UnixMillis, now: UnixMillis, epoch_secs: u64) -> bool {
+    now.ms_since(made) > STALE_MS.max(epoch_secs.saturating_mul(STALE_EPOCHS * 1_000))
 }
 
 /// A pre-commit as the chain shows it.
@@ -69,6 +73,8 @@ pub enum MessageView {
     Landed {
         /// 0 is success.
         exit_code: i64,
+        /// The code is about this sector: no other is in the message, or the return value names it.
+        own: bool,
         /// Height of the executing tipset.
         height: Epoch,
     },
@@ -132,88 +138,172 @@ pub enum Next {
     SubmitPreCommit,
     /// A prove-commit in the outbox.
     SubmitCommit,
+    /// A termination in the outbox.
+    SubmitTerminate,
     /// To be left alone.
     Wait(Wait),
     /// Nothing: it is where it should be.
     Rest,
 }
 
-fn wait(reason: impl Into<String>, until: WakeUp) -> Next {
+pub(super) fn wait(reason: impl Into<String>, until: WakeUp) -> Next {
     Next::Wait(Wait { reason: reason.into(), until })
 }
 
-fn failure(class: Class, doing: &str, error: impl Into<String>) -> Failure {
+pub(super) fn failure(class: Class, doing: &str, error: impl Into<String>) -> Failure {
     Failure { class, doing: doing.to_owned(), error: error.into() }
 }
 
 /// The next thing for this sector. `facts` is `None` while the chain has not been read for it.
+///
+/// What the chain shows is taken at once; what is to be done waits for the pause after a failure, and for an operator
+/// once the budget of attempts is spent.
 pub fn next(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>, policy: &Policy, now: UnixMillis) -> Next {
-    if let Some(wait) = parked(record, policy).or_else(|| cooling(record, now)) {
-        return Next::Wait(wait);
+    let wish = match (facts, chain) {
+        (Some(facts), Some(chain)) => {
+            let wish = with_chain(record, facts, chain, policy, now);
+            if chain.stale { on_old_head(wish) } else { wish }
+        }
+        (None, _) | (_, None) => without_chain(record, now),
+    };
+    let seen = match &wish {
+        Next::Rest => true,
+        Next::Record(event) => is_seen(event.kind()),
+        Next::DrawTicket
+        | Next::Work(_)
+        | Next::SubmitPreCommit
+        | Next::SubmitCommit
+        | Next::SubmitTerminate
+        | Next::Wait(_) => false,
+    };
+    match parked(record, policy).or_else(|| cooling(record, now)) {
+        Some(wait) if !seen => Next::Wait(wait),
+        Some(_) | None => wish,
     }
+}
+
+/// What goes on while the node does not answer: the work, and nothing that the chain decides.
+fn without_chain(record: &Record, now: UnixMillis) -> Next {
     match record.state {
         State::Packing => Next::Record(Event::Packed),
-        State::PreCommit1 => precommit1(record, facts, chain, policy),
+        State::PreCommit1 if record.ticket.is_some() => Next::Work(Stage::PreCommit1),
+        State::PreCommit1 => wait("the chain to be read, for the ticket", WakeUp::NextHead),
         State::PreCommit2 => Next::Work(Stage::PreCommit2),
-        State::Proving => proving(record, facts, chain),
-        State::PackingFailed | State::FailedUnrecoverable | State::FaultedFinal => Next::Rest,
-        State::SealFailed => Next::Record(Event::RetrySeal),
         State::ComputeProofFailed => compute_proof_failed(record, now),
+        State::Proving | State::PackingFailed | State::FailedUnrecoverable | State::FaultedFinal | State::Removed => {
+            Next::Rest
+        }
         State::PreCommitting
         | State::WaitSeed
         | State::Committing
         | State::CommitWait
         | State::FinalizeSector
+        | State::SealFailed
         | State::PreCommitFailed
         | State::CommitFailed
         | State::Faulty
-        | State::FaultReported => match (facts, chain) {
-            (Some(facts), Some(chain)) => with_chain(record, facts, chain, policy, now),
-            _ => wait("the chain to be read", WakeUp::NextHead),
-        },
+        | State::FaultReported
+        | State::Terminating
+        | State::Removing => wait("the chain to be read", WakeUp::NextHead),
     }
-}
-
-/// A spent attempt budget parks the sector. It is never removed by itself.
-fn parked(record: &Record, policy: &Policy) -> Option<Wait> {
-    let spent = record.attempts >= policy.attempts && !record.state.is_final();
-    spent.then(|| {
-        let what = record.failure.as_ref().map_or("failed", |f| f.doing.as_str());
-        Wait { reason: format!("an operator: {} failed {} times", what, record.attempts), until: WakeUp::Operator }
-    })
-}
-
-fn cooling(record: &Record, now: UnixMillis) -> Option<Wait> {
-    let at = record.retry_at.filter(|at| *at > now)?;
-    let what = record.failure.as_ref().map_or("the last attempt", |f| f.doing.as_str());
-    Some(Wait { reason: format!("the next attempt after {what} failed"), until: WakeUp::Time(at) })
 }
 
 fn with_chain(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
     match record.state {
+        State::PreCommit1 => precommit1(record, facts, chain, policy),
+        State::PreCommit2 => precommit2(record, facts, chain, policy, now),
         State::PreCommitting => precommitting(record, facts, chain, policy, now),
         State::WaitSeed => wait_seed(record, facts, chain, policy, now),
-        State::Committing => committing(record, facts),
+        State::Committing => committing(record, facts, chain, policy),
         State::CommitWait => commit_wait(record, facts, chain, policy, now),
         State::FinalizeSector => finalize(facts, chain),
+        State::SealFailed => seal_failed(record, facts, chain, policy),
         State::PreCommitFailed => precommit_failed(record, facts, chain, policy, now),
-        State::CommitFailed => commit_failed(record, facts),
+        State::CommitFailed => commit_failed(record, facts, chain, policy, now),
+        State::Proving => proving(record, facts, chain),
         State::Faulty | State::FaultReported => faulty(record, facts, chain),
-        State::Proving
-        | State::Packing
-        | State::PreCommit1
-        | State::PreCommit2
-        | State::FailedUnrecoverable
-        | State::SealFailed
+        State::Terminating => leaving::terminating(record, facts, chain, policy, now),
+        State::Removing => leaving::removing(record, facts),
+        State::Packing
         | State::ComputeProofFailed
         | State::PackingFailed
-        | State::FaultedFinal => Next::Rest,
+        | State::FailedUnrecoverable
+        | State::FaultedFinal
+        | State::Removed => without_chain(record, now),
     }
 }
 
-/// Whether a pre-commit sent now would come too late for its ticket.
-fn ticket_expired(record: &Record, head: Epoch, policy: &Policy) -> bool {
-    record.ticket.as_ref().is_some_and(|ticket| head.plus(1).since(ticket.epoch) > policy.ticket_max_age)
+/// Whether the event is something that the chain shows, and no attempt at anything: it is never put off.
+const fn is_seen(kind: EventKind) -> bool {
+    match kind {
+        EventKind::PreCommitted
+        | EventKind::PreCommitLanded
+        | EventKind::PreCommitReverted
+        | EventKind::SeedReady
+        | EventKind::Committed
+        | EventKind::Proving
+        | EventKind::CommitReverted
+        | EventKind::RetryWaitSeed
+        | EventKind::RetryCommitWait
+        | EventKind::Faulty
+        | EventKind::FaultReported
+        | EventKind::Recovered
+        | EventKind::FaultedFinal
+        | EventKind::GivenUp
+        | EventKind::Terminated
+        | EventKind::TerminateReverted
+        | EventKind::RemoveAsked => true,
+        EventKind::Packed
+        | EventKind::PackingFailed
+        | EventKind::TicketDrawn
+        | EventKind::TicketExpired
+        | EventKind::PreCommit1Done
+        | EventKind::PreCommit2Done
+        | EventKind::AttemptFailed
+        | EventKind::SealPreCommitFailed
+        | EventKind::ChainPreCommitFailed
+        | EventKind::ProofReady
+        | EventKind::ComputeProofFailed
+        | EventKind::CommitFailed
+        | EventKind::Finalized
+        | EventKind::RetrySeal
+        | EventKind::RetryPreCommit
+        | EventKind::RetryComputeProof
+        | EventKind::RetryInvalidProof
+        | EventKind::RetrySubmitCommit
+        | EventKind::RetryAsked
+        | EventKind::TerminateAsked
+        | EventKind::TerminateSent
+        | EventKind::TerminateFailed
+        | EventKind::RemoveDone
+        | EventKind::StateForced => false,
+    }
+}
+
+/// By a head that is too old, nothing is sent, nothing is called lost or late, and nothing is taken back. What it
+/// shows to have happened did happen, and work goes on.
+fn on_old_head(wish: Next) -> Next {
+    let holds = match &wish {
+        Next::Work(Stage::PreCommit1 | Stage::PreCommit2 | Stage::Commit) | Next::Wait(_) | Next::Rest => true,
+        Next::Work(Stage::Finalize | Stage::Remove)
+        | Next::DrawTicket
+        | Next::SubmitPreCommit
+        | Next::SubmitCommit
+        | Next::SubmitTerminate => false,
+        Next::Record(event) => matches!(
+            event.kind(),
+            EventKind::Packed
+                | EventKind::PreCommitted
+                | EventKind::PreCommitLanded
+                | EventKind::SeedReady
+                | EventKind::Committed
+                | EventKind::Proving
+                | EventKind::RetryWaitSeed
+                | EventKind::RetryCommitWait
+                | EventKind::RetryComputeProof
+        ),
+    };
+    if holds { wish } else { wait("the node to catch up with the chain: its head is too old", WakeUp::NextHead) }
 }
 
 /// Whether a reorganisation went back past the ticket: the chain would refuse every proof of this replica.
@@ -224,26 +314,97 @@ fn ticket_changed(record: &Record, facts: &Facts) -> bool {
     }
 }
 
-fn precommit1(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>, policy: &Policy) -> Next {
+/// Why the number can never become this sector, when the chain shows that.
+fn foreign(record: &Record, facts: &Facts) -> Option<&'static str> {
+    let known = |epoch| record.ticket.as_ref().is_some_and(|ticket| ticket.epoch == epoch);
+    match (&facts.precommit, &facts.sector) {
+        (Some(precommit), _) if known(precommit.ticket_epoch) => None,
+        (Some(_), _) => Some("the chain holds a pre-commit of this number with another ticket"),
+        (None, Some(_)) if record.precommit.is_some() => None,
+        (None, Some(_)) => Some("the chain has an active sector of this number that was not sealed here"),
+        (None, None) if facts.allocated => Some(GONE),
+        (None, None) => None,
+    }
+}
+
+const GONE: &str = "the number was used on chain and its pre-commit is gone";
+const OTHER_REPLICA: &str = "the chain holds a pre-commit of this number with another replica";
+
+/// Neither on chain nor on its way there: what was not sent can still be sealed with another ticket.
+fn is_unsent(record: &Record, facts: &Facts) -> bool {
+    facts.precommit.is_none() && facts.sector.is_none() && !facts.allocated && !under_way(record, facts)
+}
+
+/// A pre-commit of ours was handed over and may still land: no other may be sent.
+fn under_way(record: &Record, facts: &Facts) -> bool {
+    let sent = record.precommit.as_ref().is_some_and(|precommit| precommit.message.is_some());
+    sent && match &facts.message {
+        Some(MessageView::Intended { .. } | MessageView::Pushed) => true,
+        Some(MessageView::Landed { exit_code, .. }) => *exit_code == 0,
+        Some(MessageView::Refused { .. }) | None => false,
+    }
+}
+
+fn precommit1(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) -> Next {
+    if let Some(why) = foreign(record, facts) {
+        return lost(record, why);
+    }
+    if let Some(missed) = missed(record, facts, chain, policy) {
+        return missed;
+    }
     if record.ticket.is_none() {
-        return match (facts, chain) {
-            (Some(facts), Some(_)) if facts.allocated || facts.precommit.is_some() => wait(
-                format!("an operator: number {} was used on chain by somebody else", record.number),
+        let window = policy.ticket_max_age.saturating_sub(policy.ticket_lookback);
+        return match policy.to_precommit {
+            // a little more than what a drawn ticket needs, else tickets would be drawn and dropped in turn
+            Some(needed) if needed.saturating_add(policy.margin.max(WORTHWHILE)) > window => wait(
+                format!(
+                    "an operator: sealing to the pre-commit takes about {needed} epochs and a ticket is good for {window}: \
+                     it needs faster or fewer busy workers"
+                ),
                 WakeUp::Operator,
             ),
-            (Some(_), Some(_)) => Next::DrawTicket,
-            _ => wait("the chain to be read, for the ticket", WakeUp::NextHead),
+            Some(_) | None => Next::DrawTicket,
         };
     }
     // a sector with a live pre-commit never draws a new ticket
-    if let (Some(facts), Some(chain)) = (facts, chain)
-        && facts.precommit.is_none()
-        && !facts.allocated
-        && (ticket_expired(record, chain.head, policy) || ticket_changed(record, facts))
-    {
+    let unusable = ticket_expired(record, chain, policy)
+        || ticket_changed(record, facts)
+        || ticket_too_short(record, chain, policy);
+    if unusable && is_unsent(record, facts) {
         return Next::Record(Event::TicketExpired);
     }
     Next::Work(Stage::PreCommit1)
+}
+
+/// Epochs that must be left over, at the least, for a ticket to be drawn.
+const WORTHWHILE: i64 = 10;
+
+fn precommit2(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
+    if let Some(why) = foreign(record, facts) {
+        return lost(record, why);
+    }
+    if let Some(missed) = missed(record, facts, chain, policy) {
+        return missed;
+    }
+    if is_unsent(record, facts)
+        && let Some(late) = unusable_ticket(record, facts, chain, policy, now)
+    {
+        return late;
+    }
+    Next::Work(Stage::PreCommit2)
+}
+
+/// The replica is sealed again, with another ticket, when its own is no longer taken.
+fn unusable_ticket(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Option<Next> {
+    let why = if ticket_expired(record, chain, policy) {
+        "the ticket is too old for a pre-commit"
+    } else if ticket_changed(record, facts) {
+        "the chain's ticket changed (reorganisation)"
+    } else {
+        return None;
+    };
+    let failure = failure(Class::Chain, "pre-committing", why);
+    Some(Next::Record(Event::SealPreCommitFailed { failure, retry_at: now }))
 }
 
 /// The chain shows a pre-commit of this number: is it ours?
@@ -253,9 +414,16 @@ fn is_ours(record: &Record, precommit: &OnChainPreCommit) -> bool {
 }
 
 fn lost(record: &Record, error: &str) -> Next {
-    Next::Record(Event::GivenUp {
-        failure: failure(Class::Chain, &format!("following sector {}", record.number), error),
-    })
+    let landed = record.precommit.as_ref().and_then(|precommit| precommit.landed.as_ref());
+    let deposit = landed.map_or_else(String::new, |landed| format!(": its deposit of {} is lost", landed.deposit));
+    let doing = format!("following sector {}", record.number);
+    Next::Record(Event::GivenUp { failure: failure(Class::Chain, &doing, format!("{error}{deposit}")) })
+}
+
+/// The sector is lost once its proof can no longer land.
+fn missed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) -> Option<Next> {
+    let at = proof_missed(record, facts, chain, policy).filter(|_| facts.sector.is_none())?;
+    Some(lost(record, &format!("its proof was not on chain by epoch {at}")))
 }
 
 fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
@@ -263,36 +431,45 @@ fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Polic
         return Next::Record(Event::Committed { message: None });
     }
     match &facts.precommit {
-        Some(precommit) if is_ours(record, precommit) => Next::Record(Event::PreCommitted { message: None }),
-        Some(_) => lost(record, "the chain holds a pre-commit of this number with another replica"),
-        None if facts.allocated => lost(record, "the number was used on chain and its pre-commit is gone"),
-        None if ticket_expired(record, chain.head, policy) => Next::Record(Event::SealPreCommitFailed {
-            failure: failure(Class::Chain, "pre-committing", "the ticket is too old for a pre-commit"),
-            retry_at: now,
-        }),
-        None if ticket_changed(record, facts) => Next::Record(Event::SealPreCommitFailed {
-            failure: failure(Class::Chain, "pre-committing", "the chain's ticket changed (reorganisation)"),
-            retry_at: now,
-        }),
-        // a deposit depends on it
-        None if facts.ticket.is_none() => wait("the ticket to be read again from the chain", WakeUp::NextHead),
-        None => Next::SubmitPreCommit,
+        Some(precommit) if is_ours(record, precommit) => return Next::Record(Event::PreCommitted { message: None }),
+        Some(_) => return lost(record, OTHER_REPLICA),
+        None if facts.allocated => return lost(record, GONE),
+        None => {}
     }
+    if under_way(record, facts) {
+        return match outstanding(facts, chain, policy, "pre-commit") {
+            Ok(wait) => wait,
+            // it executed, and the chain does not show it: it is not on its way any more
+            Err(_) => Next::SubmitPreCommit,
+        };
+    }
+    if let Some(late) = unusable_ticket(record, facts, chain, policy, now) {
+        return late;
+    }
+    // a deposit depends on it
+    if facts.ticket.is_none() {
+        return wait("the ticket to be read again from the chain", WakeUp::NextHead);
+    }
+    Next::SubmitPreCommit
 }
 
 fn wait_seed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
     if facts.sector.is_some() {
         return Next::Record(Event::Committed { message: None });
     }
+    if let Some(missed) = missed(record, facts, chain, policy) {
+        return missed;
+    }
     let landed = record.precommit.as_ref().and_then(|p| p.landed.as_ref());
     let Some(precommit) = &facts.precommit else {
-        if landed.is_some() {
-            return Next::Record(Event::PreCommitReverted);
-        }
-        return precommit_outstanding(record, facts, chain, policy, now);
+        return match landed {
+            Some(_) if facts.allocated => lost(record, GONE),
+            Some(_) => Next::Record(Event::PreCommitReverted),
+            None => precommit_outstanding(record, facts, chain, policy, now),
+        };
     };
     if !is_ours(record, precommit) {
-        return lost(record, "the chain holds a pre-commit of this number with another replica");
+        return lost(record, OTHER_REPLICA);
     }
     let here = Landed { epoch: precommit.epoch, deposit: precommit.deposit };
     if landed != Some(&here) {
@@ -315,18 +492,18 @@ fn wait_seed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, n
 fn precommit_outstanding(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
     match outstanding(facts, chain, policy, "pre-commit") {
         Ok(next) => next,
-        Err(failure) => Next::Record(Event::ChainPreCommitFailed { failure, retry_at: resend_at(record, now) }),
+        Err(failure) => {
+            let retry_at = policy::retry_at(record, failure.class, now);
+            Next::Record(Event::ChainPreCommitFailed { failure, retry_at })
+        }
     }
 }
 
-/// When a message that failed is made anew: at first after a few epochs of a fast network, then four times later each
-/// time, so that a wallet without funds has more than an hour before the budget is spent.
-fn resend_at(record: &Record, now: UnixMillis) -> UnixMillis {
-    let pause = 2_000_i64.saturating_mul(4_i64.saturating_pow(record.attempts));
-    now.plus_ms(pause.min(30 * 60 * 1_000))
-}
+/// What an actor answers when a proof does not verify, and to other values it does not like.
+const ILLEGAL_ARGUMENT: i64 = 16;
 
-fn outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, what: &str) -> Result<Next, Failure> {
+/// What a message that has no effect yet leads to: a wait, or the failure to send it.
+pub(super) fn outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, what: &str) -> Result<Next, Failure> {
     let doing = format!("sending the {what}");
     match &facts.message {
         None => Err(failure(Class::Chain, &doing, "its message is not in the outbox")),
@@ -338,7 +515,7 @@ fn outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, what: &str) -> R
         }
         Some(MessageView::Pushed) => Ok(wait(format!("the {what} message to be included"), WakeUp::NextHead)),
         Some(MessageView::Refused { why }) => Err(failure(Class::Chain, &doing, why.clone())),
-        Some(MessageView::Landed { exit_code, height }) => {
+        Some(MessageView::Landed { exit_code, height, .. }) => {
             let counts_at = height.plus(policy.message_confidence);
             if chain.head < counts_at {
                 return Ok(wait(format!("the {what} message to be deep enough in the chain"), WakeUp::At(counts_at)));
@@ -354,15 +531,19 @@ fn outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, what: &str) -> R
     }
 }
 
-fn committing(record: &Record, facts: &Facts) -> Next {
+fn committing(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) -> Next {
     if facts.sector.is_some() {
         return Next::Record(Event::Committed { message: None });
     }
-    let landed = record.precommit.as_ref().and_then(|p| p.landed.as_ref());
-    match (&facts.precommit, landed) {
-        (Some(there), Some(here)) if there.epoch == here.epoch => {}
-        _ => return Next::Record(Event::PreCommitReverted),
+    if let Some(missed) = missed(record, facts, chain, policy) {
+        return missed;
     }
+    let landed = record.precommit.as_ref().and_then(|p| p.landed.as_ref());
+    let here = match (&facts.precommit, landed) {
+        (Some(there), Some(here)) if there.epoch == here.epoch => here.epoch,
+        (None, Some(_)) if facts.allocated => return lost(record, GONE),
+        (Some(_) | None, _) => return Next::Record(Event::PreCommitReverted),
+    };
     if let Some(seed) = &facts.seed
         && Some(seed) != record.seed.as_ref()
     {
@@ -371,23 +552,56 @@ fn committing(record: &Record, facts: &Facts) -> Next {
     match (&record.porep, &facts.seed) {
         (None, _) if record.seed.is_none() => wait("the seed to be read from the chain", WakeUp::NextHead),
         (None, _) => Next::Work(Stage::Commit),
-        (Some(_), Some(_)) => Next::SubmitCommit,
+        (Some(_), Some(_)) => submit_commit(record, facts, chain, policy, here),
         (Some(_), None) => wait("the seed to be read again before the proof is sent", WakeUp::NextHead),
     }
 }
 
-fn commit_wait(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
-    let Some(sector) = &facts.sector else {
-        return match outstanding(facts, chain, policy, "prove-commit") {
-            Ok(next) => next,
-            Err(failure) => Next::Record(Event::CommitFailed { failure, retry_at: resend_at(record, now) }),
-        };
-    };
-    let counts_at = sector.activation.epoch.plus(policy.message_confidence);
-    if chain.head < counts_at {
-        return wait("the prove-commit to be deep enough in the chain", WakeUp::At(counts_at));
+/// A message executes in the epoch after the head at the earliest: neither too early nor too late for the actor, and
+/// not besides one that may still land.
+fn submit_commit(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, precommitted: Epoch) -> Next {
+    let executes = chain.head.plus(1);
+    let (first, last) = (prove_from(precommitted, chain), prove_by(precommitted, chain));
+    if executes < first {
+        return wait("the first epoch at which a proof is taken", WakeUp::At(first.plus(-1)));
     }
-    Next::Record(Event::Proving { activation: sector.activation.clone() })
+    if executes > last {
+        let sure = last.plus(policy.message_confidence).plus(1);
+        return wait(format!("the end of its deadline, epoch {last}, to be sure"), WakeUp::At(sure));
+    }
+    let sent = record.commit.as_ref().is_some_and(|commit| commit.message.is_some());
+    match outstanding(facts, chain, policy, "prove-commit") {
+        Ok(wait) if sent => wait,
+        Ok(_) | Err(_) => Next::SubmitCommit,
+    }
+}
+
+fn commit_wait(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
+    if let Some(sector) = &facts.sector {
+        let counts_at = sector.activation.epoch.plus(policy.message_confidence);
+        if chain.head < counts_at {
+            return wait("the prove-commit to be deep enough in the chain", WakeUp::At(counts_at));
+        }
+        return Next::Record(Event::Proving { activation: sector.activation.clone() });
+    }
+    let failed = |failure: Failure| {
+        let retry_at = policy::retry_at(record, failure.class, now);
+        Next::Record(Event::CommitFailed { failure, retry_at })
+    };
+    if let Some(at) = proof_missed(record, facts, chain, policy) {
+        let why = format!("the sector was not on chain by epoch {at}");
+        return failed(failure(Class::Chain, "sending the prove-commit", why));
+    }
+    match (outstanding(facts, chain, policy, "prove-commit"), &facts.message) {
+        (Ok(wait), _) => wait,
+        (Err(failure), Some(MessageView::Landed { exit_code: ILLEGAL_ARGUMENT, own: true, .. }))
+            if facts.precommit.as_ref().is_some_and(|precommit| is_ours(record, precommit)) =>
+        {
+            let error = format!("the chain refused the proof (exit code {ILLEGAL_ARGUMENT})");
+            failed(Failure { class: Class::Data, error, ..failure })
+        }
+        (Err(failure), _) => failed(failure),
+    }
 }
 
 fn finalize(facts: &Facts, chain: ChainNow) -> Next {
@@ -399,35 +613,58 @@ fn finalize(facts: &Facts, chain: ChainNow) -> Next {
     wait("finality: the cache is kept until no reorganisation can ask for it", WakeUp::At(chain.head.plus(ahead)))
 }
 
-fn precommit_failed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
-    match &facts.precommit {
-        Some(precommit) if is_ours(record, precommit) => Next::Record(Event::RetryWaitSeed),
-        Some(_) => lost(record, "the chain holds a pre-commit of this number with another replica"),
-        None if facts.sector.is_some() => Next::Record(Event::RetryWaitSeed),
-        None if facts.allocated => lost(record, "the number was used on chain and its pre-commit is gone"),
-        None if ticket_expired(record, chain.head, policy) => Next::Record(Event::SealPreCommitFailed {
-            failure: failure(Class::Chain, "pre-committing", "the ticket is too old for a pre-commit"),
-            retry_at: now,
-        }),
-        None => Next::Record(Event::RetryPreCommit),
+/// Sealed again with the ticket it has: the chain may hold a pre-commit with it, and only the same ticket gives the
+/// same replica. It is drawn anew in PreCommit1, and only when neither pre-commit nor number is on chain.
+fn seal_failed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) -> Next {
+    match foreign(record, facts) {
+        Some(why) => lost(record, why),
+        None if facts.sector.is_some() => Next::Record(Event::Committed { message: None }),
+        None => missed(record, facts, chain, policy).unwrap_or(Next::Record(Event::RetrySeal)),
     }
 }
 
-fn commit_failed(record: &Record, facts: &Facts) -> Next {
+fn precommit_failed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
+    match &facts.precommit {
+        Some(precommit) if is_ours(record, precommit) => Next::Record(Event::RetryWaitSeed),
+        Some(_) => lost(record, OTHER_REPLICA),
+        None if facts.sector.is_some() => Next::Record(Event::RetryWaitSeed),
+        None if facts.allocated => lost(record, GONE),
+        None => unusable_ticket(record, facts, chain, policy, now)
+            .filter(|_| !under_way(record, facts))
+            .unwrap_or(Next::Record(Event::RetryPreCommit)),
+    }
+}
+
+/// Proofs of one sector that the chain may refuse before an operator has to look: each costs a message.
+const REFUSED_PROOFS: u32 = 3;
+
+fn commit_failed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
     if facts.sector.is_some() {
         return Next::Record(Event::RetryCommitWait);
     }
+    if let Some(missed) = missed(record, facts, chain, policy) {
+        return missed;
+    }
     match &facts.precommit {
         None if facts.allocated => {
-            lost(record, "the pre-commit is gone: its deposit was burnt or a reorganisation took it")
+            return lost(record, "the pre-commit is gone: its deposit was burnt or a reorganisation took it");
         }
-        None => Next::Record(Event::RetryPreCommit),
-        Some(precommit) if !is_ours(record, precommit) => {
-            lost(record, "the chain holds a pre-commit of this number with another replica")
+        None => return Next::Record(Event::RetryPreCommit),
+        Some(precommit) if !is_ours(record, precommit) => return lost(record, OTHER_REPLICA),
+        Some(_) if facts.seed.is_some() && facts.seed != record.seed => return Next::Record(Event::RetryWaitSeed),
+        Some(_) => {}
+    }
+    match record.failure.as_ref().filter(|failure| failure.class == Class::Data) {
+        // the proof was verified before it was sent, so first it is made anew; then the replica is
+        Some(_) if record.invalid_proofs < 2 => Next::Record(Event::RetryInvalidProof),
+        Some(failure) if record.invalid_proofs < REFUSED_PROOFS => {
+            Next::Record(Event::SealPreCommitFailed { failure: failure.clone(), retry_at: now })
         }
-        Some(_) if facts.seed.is_some() && facts.seed != record.seed => Next::Record(Event::RetryWaitSeed),
-        Some(_) if record.porep.is_some() => Next::Record(Event::RetrySubmitCommit),
-        Some(_) => Next::Record(Event::RetryComputeProof),
+        Some(_) => {
+            wait(format!("an operator: {} proofs of this sector were refused", record.invalid_proofs), WakeUp::Operator)
+        }
+        None if record.porep.is_some() => Next::Record(Event::RetrySubmitCommit),
+        None => Next::Record(Event::RetryComputeProof),
     }
 }
 
@@ -445,12 +682,11 @@ fn compute_proof_failed(record: &Record, now: UnixMillis) -> Next {
 }
 
 /// A node that is behind does not know the sector yet: then it is not gone.
-fn knows(record: &Record, chain: ChainNow) -> bool {
+pub(super) fn knows(record: &Record, chain: ChainNow) -> bool {
     record.activation.as_ref().is_none_or(|activation| activation.epoch <= chain.finalized)
 }
 
-fn proving(record: &Record, facts: Option<&Facts>, chain: Option<ChainNow>) -> Next {
-    let (Some(facts), Some(chain)) = (facts, chain) else { return Next::Rest };
+fn proving(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
     match &facts.sector {
         Some(sector) if !sector.faulty => Next::Rest,
         None if !knows(record, chain) => Next::Rest,

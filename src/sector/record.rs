@@ -1,6 +1,9 @@
 //! What is known of one sector, and how an event changes it.
 
-use super::machine::{self, Event, EventKind, State};
+use super::{
+    machine::{self, Event, EventKind, State},
+    operator,
+};
 use crate::units::{AttoFil, Epoch, Hash32, RepoName, SealProof, SectorNumber, UnixMillis};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +66,15 @@ pub struct Commit {
     pub message: Option<MessageId>,
 }
 
+/// The end of a sector before its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Termination {
+    /// The message; `None` when the chain ended the sector without one of ours.
+    pub message: Option<MessageId>,
+    /// When the chain had ended the sector, at the latest.
+    pub epoch: Option<Epoch>,
+}
+
 /// The sector as the chain shows it after its proof was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activation {
@@ -86,6 +98,8 @@ pub enum Stage {
     Commit,
     /// Cache trimmed, replica moved to its long-term repo.
     Finalize,
+    /// Every file of the sector removed, in every repo.
+    Remove,
 }
 
 impl Stage {
@@ -96,6 +110,7 @@ impl Stage {
             Self::PreCommit2 => "precommit2",
             Self::Commit => "commit",
             Self::Finalize => "finalize",
+            Self::Remove => "remove",
         }
     }
 }
@@ -114,6 +129,8 @@ pub enum Class {
     Data,
     /// The node refused or cannot be reached.
     Chain,
+    /// What only an operator can change.
+    Operator,
 }
 
 impl Class {
@@ -125,6 +142,7 @@ impl Class {
             Self::Worker => "worker",
             Self::Data => "data",
             Self::Chain => "chain",
+            Self::Operator => "operator",
         }
     }
 }
@@ -173,13 +191,16 @@ pub struct Record {
     pub commit: Option<Commit>,
     /// The sector on chain.
     pub activation: Option<Activation>,
+    /// Its termination, once handed over or seen.
+    #[serde(default)]
+    pub termination: Option<Termination>,
     /// Failed attempts at what it is doing now, reset by progress. Those that only lacked space or memory do not count.
     pub attempts: u32,
     /// Not to be tried again before this moment.
     pub retry_at: Option<UnixMillis>,
     /// The last failure, kept until progress is made.
     pub failure: Option<Failure>,
-    /// Proofs that could not be made of the replica's bytes since it was last proven.
+    /// Proofs that could not be made of the replica's bytes, or that the chain refused, since it was last proven.
     pub invalid_proofs: u32,
 }
 
@@ -212,6 +233,7 @@ impl Record {
             porep: None,
             commit: None,
             activation: None,
+            termination: None,
             attempts: 0,
             retry_at: None,
             failure: None,
@@ -221,14 +243,22 @@ impl Record {
 
     /// The record after `event`. The state comes from [`machine::EDGES`] and nowhere else.
     ///
+    /// A state that an operator forces needs the data that belong to it, and nothing of the record is dropped for it:
+    /// messages that were sent stay known and are still followed.
+    ///
     /// # Errors
-    /// [`Refused`] when the table has no such edge.
+    /// [`Refused`] when the table has no such edge, or the record cannot be in the forced state.
     pub fn apply(&self, event: &Event, now: UnixMillis) -> Result<Self, Refused> {
-        let state =
-            machine::target(self.state, event).ok_or_else(|| Refused { state: self.state, event: event.kind() })?;
+        let state = if let Event::StateForced { state } = event {
+            operator::can_be_in(self, *state).is_ok().then_some(*state)
+        } else {
+            machine::target(self.state, event)
+        };
+        let state = state.ok_or_else(|| Refused { state: self.state, event: event.kind() })?;
         let mut next = self.clone();
         next.version = self.version.saturating_add(1);
-        if state != self.state {
+        // a forced state is entered anew, so that what ran before does not belong to it
+        if state != self.state || matches!(event, Event::StateForced { .. }) {
             next.entered = now;
         }
         next.state = state;
@@ -271,12 +301,22 @@ impl Record {
             | Event::SeedReady { .. }
             | Event::ProofReady { .. }
             | Event::Proving { .. }
-            | Event::Finalized { .. } => self.progressed(),
+            | Event::Finalized { .. }
+            | Event::TerminateAsked
+            | Event::Terminated { .. }
+            | Event::RemoveAsked
+            | Event::RemoveDone => self.progressed(),
+            // the failure is kept: layers that were found damaged are still made anew
+            Event::RetryAsked | Event::StateForced { .. } => {
+                self.attempts = 0;
+                self.retry_at = None;
+            }
             Event::AttemptFailed { failure, retry_at }
             | Event::SealPreCommitFailed { failure, retry_at }
             | Event::ChainPreCommitFailed { failure, retry_at }
             | Event::ComputeProofFailed { failure, retry_at }
-            | Event::CommitFailed { failure, retry_at } => self.failed(failure, Some(*retry_at)),
+            | Event::CommitFailed { failure, retry_at }
+            | Event::TerminateFailed { failure, retry_at } => self.failed(failure, Some(*retry_at)),
             Event::PackingFailed { failure } | Event::GivenUp { failure } => self.failed(failure, None),
             Event::Packed
             | Event::PreCommitted { .. }
@@ -291,8 +331,9 @@ impl Record {
             | Event::Faulty
             | Event::FaultReported
             | Event::Recovered
-            | Event::FaultedFinal => self.retry_at = None,
-            Event::TicketExpired | Event::PreCommitReverted | Event::CommitReverted => {}
+            | Event::FaultedFinal
+            | Event::TerminateSent { .. } => self.retry_at = None,
+            Event::TicketExpired | Event::PreCommitReverted | Event::CommitReverted | Event::TerminateReverted => {}
         }
     }
 
@@ -314,9 +355,14 @@ impl Record {
                 let invalid = u32::from(failure.class == Class::Data);
                 self.invalid_proofs = self.invalid_proofs.saturating_add(invalid);
             }
-            Event::CommitFailed { .. } => self.commit = None,
+            Event::CommitFailed { failure, .. } => {
+                self.commit = None;
+                let refused = u32::from(failure.class == Class::Data);
+                self.invalid_proofs = self.invalid_proofs.saturating_add(refused);
+            }
             Event::PreCommitted { message } => {
-                self.precommit = Some(PreCommit { message: message.clone(), landed: None });
+                let known = self.precommit.take().and_then(|precommit| precommit.message);
+                self.precommit = Some(PreCommit { message: message.clone().or(known), landed: None });
             }
             Event::PreCommitLanded { landed } => {
                 let message = self.precommit.take().and_then(|p| p.message);
@@ -337,7 +383,10 @@ impl Record {
                 self.seed = Some(seed.clone());
             }
             Event::ProofReady { porep } => self.porep = Some(porep.clone()),
-            Event::Committed { message } => self.commit = Some(Commit { message: message.clone() }),
+            Event::Committed { message } => {
+                let known = self.commit.take().and_then(|commit| commit.message);
+                self.commit = Some(Commit { message: message.clone().or(known) });
+            }
             Event::Proving { activation } => {
                 self.invalid_proofs = 0;
                 self.activation = Some(activation.clone());
@@ -346,11 +395,21 @@ impl Record {
             Event::Finalized { store } => self.store = Some(store.clone()),
             Event::RetrySeal => self.sealed = None,
             Event::RetryPreCommit | Event::RetryWaitSeed => self.forget_proof(),
-            Event::RetryComputeProof => self.porep = None,
-            Event::RetryInvalidProof => {
-                self.porep = None;
-                self.invalid_proofs = self.invalid_proofs.saturating_add(1);
+            Event::RetryComputeProof | Event::RetryInvalidProof => self.porep = None,
+            Event::RetryAsked => self.invalid_proofs = 0,
+            Event::TerminateSent { message } => {
+                self.termination = Some(Termination { message: message.clone(), epoch: None });
             }
+            Event::Terminated { epoch } => {
+                let message = self.termination.take().and_then(|termination| termination.message);
+                self.termination = Some(Termination { message, epoch: Some(*epoch) });
+            }
+            Event::TerminateReverted => {
+                if let Some(termination) = &mut self.termination {
+                    termination.epoch = None;
+                }
+            }
+            Event::TerminateAsked | Event::TerminateFailed { .. } => self.termination = None,
             Event::Packed
             | Event::PreCommit1Done
             | Event::AttemptFailed { .. }
@@ -362,7 +421,57 @@ impl Record {
             | Event::Faulty
             | Event::FaultReported
             | Event::Recovered
-            | Event::FaultedFinal => {}
+            | Event::FaultedFinal
+            | Event::RemoveAsked
+            | Event::RemoveDone
+            | Event::StateForced { .. } => {}
         }
     }
+
+    /// The message the sector is waiting for, or waited for last.
+    pub fn current_message(&self) -> Option<&MessageId> {
+        let precommit = || self.precommit.as_ref()?.message.as_ref();
+        let commit = || self.commit.as_ref()?.message.as_ref();
+        match self.state {
+            State::Terminating => self.termination.as_ref()?.message.as_ref(),
+            State::CommitWait | State::CommitFailed | State::FinalizeSector => commit(),
+            // one of an earlier attempt, if an operator put the sector back here
+            State::Committing => commit().or_else(precommit),
+            State::Proving
+            | State::Packing
+            | State::PreCommit1
+            | State::PreCommit2
+            | State::PreCommitting
+            | State::WaitSeed
+            | State::FailedUnrecoverable
+            | State::SealFailed
+            | State::PreCommitFailed
+            | State::ComputeProofFailed
+            | State::PackingFailed
+            | State::Faulty
+            | State::FaultReported
+            | State::FaultedFinal
+            | State::Removing
+            | State::Removed => precommit(),
+        }
+    }
+
+    /// What a stage that starts now is done for. A result is the sector's only while this is still the same.
+    pub fn attempt(&self) -> Attempt {
+        Attempt {
+            state: self.state,
+            entered: self.entered,
+            ticket: self.ticket.as_ref().map(|ticket| ticket.value),
+            seed: self.seed.as_ref().map(|seed| seed.value),
+        }
+    }
+}
+
+/// One stay of a sector in a state, with the randomness the work of it is bound to: a result of another one is stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    state: State,
+    entered: UnixMillis,
+    ticket: Option<Hash32>,
+    seed: Option<Hash32>,
 }

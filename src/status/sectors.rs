@@ -195,7 +195,21 @@ fn failed(Failure { class, doing, error }: &Failure) -> String {
 }
 
 fn facts_of(record: &Record) -> Vec<(&'static str, Option<String>)> {
-    let Record { proof, repo, store, created, ticket, sealed, precommit, seed, porep, commit, activation, .. } = record;
+    let Record {
+        proof,
+        repo,
+        store,
+        created,
+        ticket,
+        sealed,
+        precommit,
+        seed,
+        porep,
+        commit,
+        activation,
+        termination,
+        ..
+    } = record;
     let size: SectorSize = proof.sector_size();
     let landed = precommit.as_ref().and_then(|p| p.landed.as_ref());
     let message =
@@ -218,6 +232,8 @@ fn facts_of(record: &Record) -> Vec<(&'static str, Option<String>)> {
         ("commit", commit.as_ref().map(|commit| format!("message {}", message(commit.message.as_ref())))),
         ("active", activation.as_ref().map(|a| format!("since {}, expires at {}", a.epoch, a.expiration))),
         ("pledge", activation.as_ref().map(|a| a.pledge.to_string())),
+        ("ended by", termination.as_ref().map(|t| format!("message {}", message(t.message.as_ref())))),
+        ("ended at", termination.as_ref().and_then(|t| Some(t.epoch?.to_string()))),
     ]
 }
 
@@ -229,10 +245,11 @@ pub fn brief(event: &Event) -> String {
         | Event::SealPreCommitFailed { failure, .. }
         | Event::ChainPreCommitFailed { failure, .. }
         | Event::ComputeProofFailed { failure, .. }
-        | Event::CommitFailed { failure, .. } => failed(failure),
+        | Event::CommitFailed { failure, .. }
+        | Event::TerminateFailed { failure, .. } => failed(failure),
         Event::TicketDrawn { ticket } => ticket.epoch.to_string(),
         Event::PreCommit2Done { sealed } => format!("CommR {}", sealed.comm_r),
-        Event::PreCommitted { message } | Event::Committed { message } => {
+        Event::PreCommitted { message } | Event::Committed { message } | Event::TerminateSent { message } => {
             message.as_ref().map_or_else(|| "found on chain".to_owned(), |id| format!("message {}", id.0))
         }
         Event::PreCommitLanded { landed } => format!("{}, deposit {}", landed.epoch, landed.deposit),
@@ -240,6 +257,8 @@ pub fn brief(event: &Event) -> String {
         Event::ProofReady { porep } => format!("{} bytes", porep.len().div_euclid(2)),
         Event::Proving { activation } => format!("{}, pledge {}", activation.epoch, activation.pledge),
         Event::Finalized { store } => format!("repo {store}"),
+        Event::Terminated { epoch } => epoch.to_string(),
+        Event::StateForced { state } => state.to_string(),
         Event::Packed
         | Event::TicketExpired
         | Event::PreCommit1Done
@@ -255,6 +274,11 @@ pub fn brief(event: &Event) -> String {
         | Event::Faulty
         | Event::FaultReported
         | Event::Recovered
-        | Event::FaultedFinal => String::new(),
+        | Event::FaultedFinal
+        | Event::RetryAsked
+        | Event::TerminateAsked
+        | Event::TerminateReverted
+        | Event::RemoveAsked
+        | Event::RemoveDone => String::new(),
     }
 }

@@ -58,7 +58,7 @@ macro_rules! messages_that_matter {
     () => {
         "WHERE status IN ('intended', 'pushed') OR kind = 'create_miner' OR id IN (\
          SELECT message_sectors.message FROM message_sectors JOIN sectors ON sectors.number = message_sectors.sector \
-         WHERE sectors.state NOT IN ('Proving', 'FailedUnrecoverable', 'PackingFailed', 'FaultedFinal')) \
+         WHERE sectors.state NOT IN ('Proving', 'FailedUnrecoverable', 'PackingFailed', 'FaultedFinal', 'Removed')) \
          ORDER BY created, id"
     };
 }

@@ -203,6 +203,7 @@ fn observed() -> impl Strategy<Value = Observed> {
                     sectors: named.collect(),
                     messages,
                     next_number: next,
+                    durations: BTreeMap::new(),
                 }
             },
         )
@@ -266,7 +267,7 @@ pub(super) fn under_way(mut observed: Observed, action: &Action) -> Observed {
             sector_is_busy(&mut observed, *number);
             assert_eq!(observed.workers.insert(worker.clone(), false), Some(true), "{worker} was not idle");
         }
-        Action::SubmitPreCommit(numbers) | Action::SubmitCommit(numbers) => {
+        Action::SubmitPreCommit(numbers) | Action::SubmitCommit(numbers) | Action::SubmitTerminate(numbers) => {
             numbers.iter().for_each(|number| sector_is_busy(&mut observed, *number));
         }
         Action::Push(id) => observed.messages.get_mut(id).expect("a message that exists").busy = true,
@@ -302,6 +303,7 @@ pub(super) fn done(mut observed: Observed, action: &Action) -> Observed {
         | Action::Run { .. }
         | Action::SubmitPreCommit(_)
         | Action::SubmitCommit(_)
+        | Action::SubmitTerminate(_)
         | Action::Push(_) => under_way(observed, action),
     }
 }

@@ -77,6 +77,15 @@ pub(super) fn event(kind: EventKind, n: u8) -> Event {
         EventKind::Recovered => Event::Recovered,
         EventKind::FaultedFinal => Event::FaultedFinal,
         EventKind::GivenUp => Event::GivenUp { failure },
+        EventKind::RetryAsked => Event::RetryAsked,
+        EventKind::TerminateAsked => Event::TerminateAsked,
+        EventKind::TerminateSent => Event::TerminateSent { message },
+        EventKind::Terminated => Event::Terminated { epoch },
+        EventKind::TerminateReverted => Event::TerminateReverted,
+        EventKind::TerminateFailed => Event::TerminateFailed { failure, retry_at },
+        EventKind::RemoveAsked => Event::RemoveAsked,
+        EventKind::RemoveDone => Event::RemoveDone,
+        EventKind::StateForced => Event::StateForced { state: crate::sector::State::PackingFailed },
     }
 }
 

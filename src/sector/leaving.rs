@@ -1,0 +1,59 @@
+//! The ways out: a sector that an operator has the chain end, and one whose files are removed.
+
+use super::{
+    machine::Event,
+    next::{ChainNow, Facts, MessageView, Next, WakeUp, knows, outstanding, wait},
+    policy::{self, Policy},
+    record::{Record, Stage},
+};
+use crate::units::{Epoch, UnixMillis};
+
+/// Sent, seen, final, then removed. The chain may list an ended sector for a while: a termination that executed well
+/// counts as much as a sector that is gone.
+pub(super) fn terminating(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
+    let executed = match &facts.message {
+        Some(MessageView::Landed { exit_code: 0, height, .. }) => Some(*height),
+        Some(
+            MessageView::Landed { .. }
+            | MessageView::Intended { .. }
+            | MessageView::Pushed
+            | MessageView::Refused { .. },
+        )
+        | None => None,
+    };
+    let ended = record.termination.as_ref().and_then(|termination| termination.epoch);
+    match (ended, &facts.sector, executed) {
+        (Some(_), Some(_), None) => Next::Record(Event::TerminateReverted),
+        (Some(epoch), _, _) => when_final(epoch, chain),
+        (None, None, _) if !knows(record, chain) => wait("the node to be as far as the sector", WakeUp::NextHead),
+        (None, None, _) => Next::Record(Event::Terminated { epoch: chain.head }),
+        (None, Some(_), Some(height)) if chain.head >= height.plus(policy.message_confidence) => {
+            Next::Record(Event::Terminated { epoch: height })
+        }
+        (None, Some(_), _) if record.termination.is_none() => Next::SubmitTerminate,
+        (None, Some(_), _) => match outstanding(facts, chain, policy, "termination") {
+            Ok(wait) => wait,
+            Err(failure) => {
+                let retry_at = policy::retry_at(record, failure.class, now);
+                Next::Record(Event::TerminateFailed { failure, retry_at })
+            }
+        },
+    }
+}
+
+fn when_final(ended: Epoch, chain: ChainNow) -> Next {
+    let ahead = ended.since(chain.finalized);
+    if ahead <= 0 {
+        return Next::Record(Event::RemoveAsked);
+    }
+    wait("finality: the replica is kept until no reorganisation can ask for it", WakeUp::At(chain.head.plus(ahead)))
+}
+
+/// The files of a sector that the chain counts on are kept, whatever was ordered.
+pub(super) fn removing(record: &Record, facts: &Facts) -> Next {
+    let ended = record.termination.as_ref().is_some_and(|termination| termination.epoch.is_some());
+    if facts.sector.is_some() && !ended {
+        return wait("an operator: the chain has made the sector active; terminate it first", WakeUp::Operator);
+    }
+    Next::Work(Stage::Remove)
+}

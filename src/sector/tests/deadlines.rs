@@ -1,0 +1,1 @@
+//! Tickets and deadlines: what is sent when, and what is given up.

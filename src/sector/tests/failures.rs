@@ -1,0 +1,1 @@
+//! Failures: how often, how long, and what they lead to.

@@ -1,0 +1,1 @@
+//! Orders of an operator, and what is late or out of turn.

@@ -1,0 +1,188 @@
+//! What a sector wants, for every combination of facts.
+
+use super::*;
+
+#[test]
+fn every_answer_is_work_a_step_of_the_table_or_a_wait_that_ends() {
+    let facts = all_facts();
+    for state in S::ALL {
+        for record in all_records(*state) {
+            assert_awake(&record, None, &next(&record, None, None, &POLICY, NOW));
+            for facts in &facts {
+                assert_awake(&record, Some(facts), &next(&record, Some(facts), Some(CHAIN), &POLICY, NOW));
+            }
+        }
+    }
+}
+
+/// Steps that follow from one reading of the chain come to an end: no event chases another in a circle.
+#[test]
+fn one_reading_of_the_chain_leads_to_a_few_steps_only() {
+    let facts = all_facts();
+    for state in S::ALL {
+        for start in all_records(*state) {
+            for facts in &facts {
+                steps(start.clone(), facts);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_spent_budget_parks_a_sector_and_a_retry_time_is_kept() {
+    for state in S::ALL.iter().filter(|state| !state.is_final()) {
+        for facts in all_facts() {
+            let spent = Record { attempts: POLICY.attempts, failure: Some(failure()), ..record(*state) };
+            let Next::Wait(wait) = next(&spent, Some(&facts), Some(CHAIN), &POLICY, NOW) else { panic!("{state}") };
+            assert_eq!(wait.until, WakeUp::Operator, "{state}");
+            let cooling = Record { retry_at: Some(NOW.plus_ms(1)), ..record(*state) };
+            let Next::Wait(wait) = next(&cooling, Some(&facts), Some(CHAIN), &POLICY, NOW) else { panic!("{state}") };
+            assert_eq!(wait.until, WakeUp::Time(NOW.plus_ms(1)), "{state}");
+        }
+    }
+}
+
+#[test]
+fn the_chain_is_looked_at_before_anything_irreversible() {
+    let ours = all_facts().into_iter().find(|f| {
+        f.precommit.as_ref().is_some_and(|p| p.comm_r == sealed().comm_r) && f.sector.is_none() && f.seed.is_none()
+    });
+    let ours = ours.unwrap();
+    let wait = |record: &Record, facts: &Facts| {
+        let answer = next(record, Some(facts), Some(CHAIN), &POLICY, NOW);
+        let Next::Wait(wait) = answer else { panic!("{answer:?}") };
+        wait.until
+    };
+    // no new ticket while a pre-commit is on chain
+    assert_eq!(wait(&record(S::PreCommit1), &ours), WakeUp::Operator);
+    // no proof without a seed
+    let committing = Record {
+        ticket: Some(ticket(8_000)),
+        sealed: Some(sealed()),
+        precommit: Some(PreCommit { message: None, landed: Some(landed()) }),
+        ..record(S::Committing)
+    };
+    assert_eq!(wait(&committing, &ours), WakeUp::NextHead);
+    // finality is counted from where the chain has the activation, whatever was recorded before a reorganisation
+    let finalizing = Record { activation: Some(activation()), ..record(S::FinalizeSector) };
+    let active = Facts { sector: Some(OnChainSector { activation: activation(), faulty: false }), ..ours };
+    let early = Record { activation: Some(Activation { epoch: Epoch::new(9_000), ..activation() }), ..finalizing };
+    assert_eq!(wait(&early, &active), WakeUp::At(HEAD.plus(400)));
+}
+
+/// What follows, by itself, from one reading of the chain, and the state it ends in.
+fn steps(start: Record, facts: &Facts) -> (Vec<EventKind>, Record) {
+    let mut record = start;
+    let mut steps = Vec::new();
+    while let Next::Record(event) = next(&record, Some(facts), Some(CHAIN), &POLICY, NOW) {
+        record = record.apply(&event, NOW).unwrap();
+        steps.push(event.kind());
+        assert!(steps.len() <= 8, "{steps:?} with {facts:#?}");
+    }
+    (steps, record)
+}
+
+#[test]
+fn a_replica_is_sealed_again_when_the_chain_changed_its_ticket() {
+    let sealed = Record { ticket: Some(ticket(8_000)), sealed: Some(sealed()), ..record(S::PreCommitting) };
+    let same = Facts { ticket: Some(ticket(8_000).value), ..Facts::default() };
+    let changed = Facts { ticket: Some(Hash32([99; 32])), ..Facts::default() };
+    let wish = |record: &Record, facts: &Facts| next(record, Some(facts), Some(CHAIN), &POLICY, NOW);
+    assert_eq!(wish(&sealed, &same), Next::SubmitPreCommit);
+    let Next::Wait(_) = wish(&sealed, &Facts::default()) else { panic!("a deposit on a ticket nobody looked at") };
+    let Next::Record(Ev::SealPreCommitFailed { failure, .. }) = wish(&sealed, &changed) else { panic!() };
+    assert_eq!((failure.class, failure.error.as_str()), (Class::Chain, "the chain's ticket changed (reorganisation)"));
+    // the way back drops the ticket, and a new one is drawn
+    let (way, fresh) = steps(sealed.clone(), &changed);
+    assert_eq!(way, [E::SealPreCommitFailed, E::RetrySeal, E::TicketExpired]);
+    assert_eq!((&fresh.ticket, &fresh.sealed, wish(&fresh, &changed)), (&None, &None, Next::DrawTicket));
+    // layers of a changed ticket are not finished; others are
+    let sealing = Record { ticket: Some(ticket(8_000)), ..record(S::PreCommit1) };
+    assert_eq!(wish(&sealing, &changed), Next::Record(Ev::TicketExpired));
+    assert_eq!(wish(&sealing, &same), Next::Work(Stage::PreCommit1));
+    // a pre-commit that is on chain cannot be taken back: its ticket is kept
+    let precommit = OnChainPreCommit {
+        epoch: landed().epoch,
+        ticket_epoch: Epoch::new(8_000),
+        comm_r: sealed.sealed.clone().unwrap().comm_r,
+        deposit: landed().deposit,
+    };
+    let there = Facts { precommit: Some(precommit), allocated: true, ..changed };
+    assert_eq!(wish(&sealed, &there), Next::Record(Ev::PreCommitted { message: None }));
+    assert_eq!(wish(&sealing, &there), Next::Work(Stage::PreCommit1));
+}
+
+#[test]
+fn a_proving_sector_that_the_chain_no_longer_lists_ends() {
+    let activation = || Activation { epoch: CHAIN.finalized, ..activation() };
+    let proving = Record { activation: Some(activation()), ..record(S::Proving) };
+    let listed = |faulty| Facts {
+        sector: Some(OnChainSector { activation: activation(), faulty }),
+        allocated: true,
+        ..Facts::default()
+    };
+    let gone = Facts { allocated: true, ..Facts::default() };
+    assert_eq!(next(&proving, None, Some(CHAIN), &POLICY, NOW), Next::Rest);
+    assert_eq!(steps(proving.clone(), &listed(false)).0, []);
+    let (way, ended) = steps(proving.clone(), &gone);
+    assert_eq!((way, ended.state), (vec![E::Faulty, E::FaultReported, E::FaultedFinal], S::FaultedFinal));
+    // a fault is waited out, and ends well or badly
+    let (way, faulty) = steps(proving.clone(), &listed(true));
+    assert_eq!((way, faulty.state), (vec![E::Faulty, E::FaultReported], S::FaultReported));
+    assert_eq!(steps(faulty.clone(), &listed(false)).1.state, S::Proving);
+    assert_eq!(steps(faulty.clone(), &gone).1.state, S::FaultedFinal);
+    // a node that is behind the sector does not know it yet
+    let behind = ChainNow { finalized: CHAIN.finalized.plus(-1), ..CHAIN };
+    for known in [proving, faulty] {
+        let answer = next(&known, Some(&gone), Some(behind), &POLICY, NOW);
+        assert!(matches!(answer, Next::Rest | Next::Wait(_)), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_replica_that_gives_no_valid_proof_is_sealed_again_once() {
+    let failed = |record: &Record| {
+        let failure = Failure { class: Class::Data, ..failure() };
+        record.apply(&Ev::ComputeProofFailed { failure, retry_at: NOW }, NOW).unwrap()
+    };
+    let mut record =
+        Record { ticket: Some(ticket(8_000)), sealed: Some(sealed()), seed: Some(seed(1)), ..record(S::Committing) };
+    for wish in [E::RetryComputeProof, E::RetryComputeProof, E::SealPreCommitFailed] {
+        record = failed(&record);
+        let Next::Record(event) = next(&record, None, None, &POLICY, NOW) else { panic!("{record:#?}") };
+        assert_eq!(event.kind(), wish);
+        record = record.apply(&event, NOW).unwrap();
+    }
+    record = record.apply(&Ev::RetrySeal, NOW).unwrap();
+    assert_eq!((record.state, record.ticket.clone()), (S::PreCommit1, Some(ticket(8_000))), "with the same ticket");
+    // sealing again is no progress until there is a replica
+    let before = record.attempts;
+    record = record.apply(&Ev::PreCommit1Done, NOW).unwrap();
+    assert!(before > 0 && record.attempts == before, "{record:#?}");
+    record = record.apply(&Ev::PreCommit2Done { sealed: sealed() }, NOW).unwrap();
+    assert_eq!(record.attempts, 0);
+    // a second time does not help: the budget ends it
+    record = Record { state: S::Committing, ..record };
+    for _ in 0..POLICY.attempts {
+        record = failed(&Record { state: S::Committing, ..record });
+        let wish = next(&record, None, None, &POLICY, NOW);
+        assert!(matches!(wish, Next::Record(Ev::RetryComputeProof) | Next::Wait(_)), "{wish:?}");
+    }
+    assert_eq!(record.attempts, POLICY.attempts);
+}
+
+#[test]
+fn waiting_for_room_spends_no_budget_and_messages_are_made_anew_ever_later() {
+    let failure = Failure { class: Class::Resource, ..failure() };
+    let short = record(S::PreCommit2).apply(&Ev::AttemptFailed { failure: failure.clone(), retry_at: NOW }, NOW);
+    assert_eq!(short.map(|record| (record.attempts, record.failure)), Ok((0, Some(failure))));
+
+    let refused = Facts { message: Some(MessageView::Refused { why: "no funds".to_owned() }), ..Facts::default() };
+    let pause = |attempts| {
+        let waiting = Record { attempts, ..record(S::WaitSeed) };
+        let wanted = next(&waiting, Some(&refused), Some(CHAIN), &Policy { attempts: 99, ..POLICY }, NOW);
+        let Next::Record(Ev::ChainPreCommitFailed { retry_at, .. }) = wanted else { panic!("{wanted:?}") };
+        retry_at.ms_since(NOW) / 1_000
+    };
+    assert_eq!([0, 1, 2, 5, 98].map(pause), [2, 8, 32, 1_800, 1_800]);
+}
