@@ -3,6 +3,7 @@
 //! Runs in workers and in the devnet, never in the daemon.
 
 mod aggregate;
+mod labels;
 pub mod layout;
 pub mod params;
 #[cfg(feature = "proofs")]
