@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod daemon;
 pub mod devnet;
 pub mod error;

@@ -87,11 +87,15 @@ impl World {
         for record in self.records.values() {
             match record.state {
                 State::Proving => drop(asked.proven.insert(record.number)),
-                State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal | State::Removed => {}
+                State::Removed => {}
                 State::PreCommit1 | State::PreCommitting => {
                     asked.sectors.insert(record.number, record.ticket.as_ref().map(|ticket| ticket.epoch));
                 }
-                State::Packing
+                // an order to remove one of the first three is judged by what the chain has of it
+                State::FailedUnrecoverable
+                | State::PackingFailed
+                | State::FaultedFinal
+                | State::Packing
                 | State::PreCommit2
                 | State::WaitSeed
                 | State::Committing

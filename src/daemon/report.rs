@@ -2,9 +2,15 @@
 
 use super::world::World;
 use crate::{
-    plan::{Hold, MinerSeen, ParamsSeen, Plan, RepoSeen, Subject},
-    sector::{Record, Stage, State, WakeUp},
-    status::{Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target},
+    plan::{Hold, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, Subject},
+    sector::{
+        ChainNow, Record, Stage, State, WakeUp,
+        deadlines::{self, Deadline},
+    },
+    status::{
+        Alarm, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot,
+        Target, stake::Stake, words,
+    },
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
 };
@@ -14,6 +20,7 @@ impl World {
     /// Everything `seald status` can say, now.
     pub fn snapshot(&self, plan: &Plan, now: UnixMillis) -> Snapshot {
         let views = self.supervisor.views();
+        let observed = self.observed(now);
         Snapshot {
             format_version: FORMAT_VERSION,
             at: now,
@@ -26,9 +33,10 @@ impl World {
             chain: self.chain_status(),
             target: self.target(now),
             slots: views.iter().map(|view| self.slot_status(view)).collect(),
-            sectors: self.sector_statuses(&views, plan, now),
+            sectors: self.sector_statuses(&views, plan, observed.chain, now),
+            batches: Vec::new(),
             counts: self.counts(),
-            repos: self.repo_statuses(now),
+            repos: self.repo_statuses(&observed),
             scheduling: self.waits.sums(),
             alarms: self.alarms(&views),
         }
@@ -76,6 +84,7 @@ impl World {
             trouble: sight.trouble.clone(),
             messages_pending: u64::try_from(pending).unwrap_or(u64::MAX),
             worker_balance: view.and_then(|view| view.worker_balance),
+            epoch_secs: view.map(|view| view.network.block_delay_secs),
         }
     }
 
@@ -83,6 +92,7 @@ impl World {
         let in_flight = self.records.values().filter(|r| !r.state.is_final()).count();
         Target {
             wanted: self.desired.sectors,
+            ordered: self.desired.sectors.saturating_sub(self.manifest.pledge.sectors),
             proving: self.proving(),
             in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
             eta_ms: self.target_eta(now),
@@ -135,7 +145,18 @@ impl World {
         }
     }
 
-    fn sector_statuses(&self, views: &[WorkerView], plan: &Plan, now: UnixMillis) -> Vec<SectorStatus> {
+    fn next_deadline(&self, record: &Record, chain: ChainNow) -> Option<DeadlineStatus> {
+        let Deadline { what, at, slack } = deadlines::nearest(record, chain, &self.desired.policy)?;
+        Some(DeadlineStatus { what: what.to_owned(), epoch: at, slack })
+    }
+
+    fn sector_statuses(
+        &self,
+        views: &[WorkerView],
+        plan: &Plan,
+        chain: Option<ChainNow>,
+        now: UnixMillis,
+    ) -> Vec<SectorStatus> {
         let holds: BTreeMap<SectorNumber, &Hold> = plan
             .holds
             .iter()
@@ -153,9 +174,6 @@ impl World {
                 let pause = self.pauses.get(number).filter(|pause| pause.until > now);
                 let usual = task.and_then(|(_, task)| self.durations.get(&task.stage).copied());
                 SectorStatus {
-                    number: *number,
-                    state: record.state.to_string(),
-                    entered: record.entered,
                     step: view.map(|view| view.step.clone()).filter(|step| !step.is_empty()),
                     permille: view.map(|view| view.permille),
                     eta_ms: view.and_then(|view| left(view, usual, now)),
@@ -164,12 +182,31 @@ impl World {
                         .map(|hold| hold.reason.clone())
                         .or_else(|| pause.map(|pause| format!("the node: {}", pause.why)))
                         .or_else(|| self.errand_of.get(number).map(|doing| (*doing).to_owned())),
-                    until: hold.and_then(|hold| until(hold.until, now)),
+                    until: hold.and_then(|hold| self.until(hold.until, now)),
+                    stake: Stake::of(record).and_then(Stake::locked),
+                    deadline: chain.and_then(|chain| self.next_deadline(record, chain)),
                     failure: record.failure.as_ref().map(|f| format!("{}: {}", f.doing, f.error)),
                     attempts: record.attempts,
+                    ..SectorStatus::new(*number, record.state.as_str(), record.entered)
                 }
             })
             .collect()
+    }
+
+    fn until(&self, wake: WakeUp, now: UnixMillis) -> Option<String> {
+        match wake {
+            WakeUp::NextHead => None,
+            WakeUp::At(epoch) => {
+                let view = self.sight.borrow().view.clone();
+                let about = view.filter(|view| epoch > view.head.height).map(|view| {
+                    let distance = epoch.as_i64().saturating_sub(view.head.height.as_i64());
+                    format!(" ({})", words::epochs(distance, view.network.block_delay_secs))
+                });
+                Some(format!("{epoch}{}", about.unwrap_or_default()))
+            }
+            WakeUp::Time(at) => Some(format!("{} s", at.ms_since(now).div_ceil(1000))),
+            WakeUp::Operator => Some("an operator acts".to_owned()),
+        }
     }
 
     fn counts(&self) -> Vec<(String, u64)> {
@@ -179,8 +216,8 @@ impl World {
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
-    fn repo_statuses(&self, now: UnixMillis) -> Vec<RepoStatus> {
-        let promised = crate::plan::promises(&self.desired, &self.observed(now));
+    fn repo_statuses(&self, observed: &Observed) -> Vec<RepoStatus> {
+        let promised = crate::plan::promises(&self.desired, observed);
         self.manifest
             .repos
             .iter()
@@ -260,8 +297,9 @@ impl World {
         }
         let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
         parked.then(|| {
-            let remedy = "mend the cause named here, then restart seald; nothing of the sector is removed";
-            alarm(about, format!("parked after {} attempts: {why}", record.attempts), remedy)
+            let remedy =
+                format!("mend the cause named here, then `seald sectors retry {}`; nothing is lost", record.number);
+            alarm(about, format!("parked after {} attempts: {why}", record.attempts), &remedy)
         })
     }
 }
@@ -312,15 +350,6 @@ fn left(task: &TaskView, usual: Option<u64>, now: UnixMillis) -> Option<u64> {
 
 /// Thousandths from which on progress says more than experience.
 const TELLING: u64 = 150;
-
-fn until(wake: WakeUp, now: UnixMillis) -> Option<String> {
-    match wake {
-        WakeUp::NextHead => None,
-        WakeUp::At(epoch) => Some(epoch.to_string()),
-        WakeUp::Time(at) => Some(format!("{} s", at.ms_since(now).div_ceil(1000))),
-        WakeUp::Operator => Some("an operator acts".to_owned()),
-    }
-}
 
 /// What the last run wrote; `None` when there is nothing that can be read.
 pub fn read(dir: &Path) -> Option<Snapshot> {
