@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
-use world::{FINAL, SIZE, done, ended, final_sector, number, precommit_sector, reversed, under_way, world};
+use world::{FINAL, SIZE, done, final_sector, number, precommit_sector, reversed, under_way, world};
 
 /// The sectors an action is for.
 fn sectors_of(action: &Action) -> Vec<SectorNumber> {
@@ -68,7 +68,8 @@ fn created(plan: &Plan) -> Vec<(SectorNumber, &RepoName)> {
 }
 
 fn in_flight(observed: &Observed) -> usize {
-    observed.sectors.values().filter(|seen| !seen.record.state.is_final()).count()
+    let flying = |state: State| !state.is_final() && !state.is_given_up();
+    observed.sectors.values().filter(|seen| flying(seen.record.state)).count()
 }
 
 proptest! {
@@ -199,7 +200,7 @@ proptest! {
             prop_assert!(held.contains(&Subject::Daemon) || plan.actions.contains(&Action::PrepareMiner));
             return Ok(());
         }
-        let counted = observed.sectors.values().filter(|seen| !ended(seen.record.state)).count() + created(&plan).len();
+        let counted = observed.sectors.values().filter(|seen| !seen.record.state.is_given_up()).count() + created(&plan).len();
         let short = u64::try_from(counted).unwrap() < desired.sectors;
         prop_assert!(!short || held.contains(&Subject::Pledge), "{:#?}", plan);
         // who waits for the parameters can count on somebody getting them
@@ -230,7 +231,7 @@ proptest! {
         }
         let flying = u64::try_from(in_flight(&observed) + new.len()).unwrap();
         prop_assert!(flying <= desired.max_in_flight);
-        let counted = observed.sectors.values().filter(|seen| !ended(seen.record.state)).count() + new.len();
+        let counted = observed.sectors.values().filter(|seen| !seen.record.state.is_given_up()).count() + new.len();
         prop_assert!(u64::try_from(counted).unwrap() <= desired.sectors);
         let numbers: Vec<_> = new.iter().map(|(number, _)| number.as_u64()).collect();
         prop_assert!(numbers.is_sorted_by(|a, b| a < b));

@@ -10,6 +10,7 @@ mod wishes;
 
 use super::{Event as Ev, EventKind as E, State as S, *};
 use crate::units::{AttoFil, Epoch, Hash32, SectorNumber, SectorSize, UnixMillis};
+use std::collections::BTreeSet;
 
 pub(crate) const NOW: UnixMillis = UnixMillis::new(1_000_000);
 const HEAD: Epoch = Epoch::new(10_000);

@@ -3,7 +3,7 @@
 use super::super::{space::Room, *};
 use crate::{
     sector::{
-        ChainNow, EDGES, EventKind, Facts, Record, State,
+        ChainNow, EDGES, EventKind, Facts, Record,
         tests::{CHAIN, NOW, POLICY, all_facts, event},
     },
     units::{AttoFil, Bytes, SectorSize, UnixMillis},
@@ -311,8 +311,4 @@ pub(super) fn done(mut observed: Observed, action: &Action) -> Observed {
 /// The same map, built the other way round.
 pub(super) fn reversed<K: Ord + Clone, V: Clone>(map: &BTreeMap<K, V>) -> BTreeMap<K, V> {
     map.iter().rev().map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-pub(super) const fn ended(state: State) -> bool {
-    matches!(state, State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal)
 }
