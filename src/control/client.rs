@@ -73,9 +73,11 @@ impl Client {
     pub fn connect(dir: &Path) -> Result<Self, ClientError> {
         let path = socket(dir).map_err(|path| ClientError::TooLong { path })?;
         if let Err(source) = UnixStream::connect(&path) {
-            return Err(match source.kind() {
-                io::ErrorKind::PermissionDenied => ClientError::Forbidden { path, source },
-                _ => ClientError::NotRunning { path },
+            let forbidden = source.kind() == io::ErrorKind::PermissionDenied;
+            return Err(if forbidden {
+                ClientError::Forbidden { path, source }
+            } else {
+                ClientError::NotRunning { path }
             });
         }
         // whoever was first has installed the same provider; a socket needs none, the builder wants one all the same

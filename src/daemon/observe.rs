@@ -126,7 +126,7 @@ impl World {
 
     /// Sectors on which work is going on or waited for.
     pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
-        self.records.iter().filter(|(_, record)| record.state != State::Proving)
+        self.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
     }
 }
 

@@ -89,7 +89,7 @@ impl World {
     }
 
     fn target(&self, now: UnixMillis) -> Target {
-        let in_flight = self.records.values().filter(|r| !r.state.is_final()).count();
+        let in_flight = self.records.values().filter(|r| !r.state.is_final() && !r.state.is_given_up()).count();
         Target {
             wanted: self.desired.sectors,
             ordered: self.desired.sectors.saturating_sub(self.manifest.pledge.sectors),
@@ -289,7 +289,9 @@ impl World {
         let about = format!("sector {}", record.number);
         let why = record.failure.as_ref().map_or_else(String::new, |f| format!("{}: {}", f.doing, f.error));
         if record.state.is_final() && !matches!(record.state, State::Proving | State::Removed) {
-            return Some(alarm(about, format!("{}: {why}", record.state), "it is lost; its files are kept"));
+            let remedy =
+                format!("it is lost, its files are kept: `seald sectors remove {}` removes them", record.number);
+            return Some(alarm(about, format!("{}: {why}", record.state), &remedy));
         }
         if matches!(record.state, State::Faulty | State::FaultReported) {
             let remedy = "check that its sealed file and cache are readable";

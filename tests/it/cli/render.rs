@@ -121,6 +121,20 @@ fn changes_are_told_once() {
     golden("status/changes.txt", &(told.join("\n") + "\n"));
 }
 
+#[test]
+fn a_sector_that_leaves_the_list_is_said_to_be_where_it_went() {
+    for (state, words) in [("FinalizeSector", "FinalizeSector -> Proving"), ("Removing", "Removing -> Removed")] {
+        let mut before = sample::sealing();
+        before.sectors.truncate(1);
+        before.sectors[0].state = state.to_owned();
+        let mut narrator = Narrator::default();
+        narrator.tell(&before);
+        let after = Snapshot { sectors: vec![], ..before };
+        let told = narrator.tell(&after).join("\n");
+        assert!(told.contains(words), "{told}");
+    }
+}
+
 fn hash(n: u8) -> Hash32 {
     Hash32([n; 32])
 }

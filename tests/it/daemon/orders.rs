@@ -94,6 +94,28 @@ fn an_order_that_costs_something_is_priced_first_and_done_only_with_a_yes() {
     drop(run.killed());
 }
 
+// matrix: A6
+#[test]
+fn an_order_wins_over_the_result_of_a_worker_that_comes_later() {
+    let mut rig = endless(1);
+    rig.env = vec![("SEALD_SIMULATED_STAGE_MS".to_owned(), "3000".to_owned())];
+    let mut run = rig.start();
+    run.until("sector 1 PreCommit1");
+    run.watch(&rig, |status| status["sectors"][0]["slot"].is_string());
+    let (code, out, err) = said(&rig, &["sectors", "set-state", "1", "FailedUnrecoverable", "--yes"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.starts_with("sector 1: set-state is recorded, it is in FailedUnrecoverable now"), "{out}");
+    let late = |line: &Value| line["event"]["event"] == "PreCommit1Done" && line["applied"] == false;
+    run.watch(&rig, |_| rig.json(&["sectors", "show", "1", "--json"])["history"].as_array().unwrap().iter().any(late));
+    assert_eq!(states(&rig)[0], (1, "FailedUnrecoverable".to_owned()));
+    let (_, show, _) = said(&rig, &["sectors", "show", "1"]);
+    assert!(show.contains("did not apply"), "{show}");
+    // what was given up can be removed, as the chain was asked about it
+    let removed = rig.json(&["sectors", "remove", "1", "--yes", "--json"]);
+    assert_eq!((&removed["done"], &removed["state"]), (&true.into(), &"Removing".into()), "{removed}");
+    drop(run.killed());
+}
+
 /// Changes the database behind seald's back.
 fn spoil(rig: &Rig, statements: &[&'static str]) {
     let path = rig.state().join("seald.db");
