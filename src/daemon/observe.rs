@@ -90,11 +90,15 @@ impl World {
         for record in self.book.records.values() {
             match record.state {
                 State::Proving => drop(asked.proven.insert(record.number)),
-                State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal | State::Removed => {}
+                State::Removed => {}
                 State::PreCommit1 | State::PreCommitting => {
                     asked.sectors.insert(record.number, record.ticket.as_ref().map(|ticket| ticket.epoch));
                 }
-                State::Packing
+                // an order to remove one of the first three is judged by what the chain has of it
+                State::FailedUnrecoverable
+                | State::PackingFailed
+                | State::FaultedFinal
+                | State::Packing
                 | State::PreCommit2
                 | State::WaitSeed
                 | State::Committing
@@ -124,7 +128,7 @@ impl World {
 
     /// Sectors on which work is going on or waited for.
     pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
-        self.book.records.iter().filter(|(_, record)| record.state != State::Proving)
+        self.book.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
     }
 }
 

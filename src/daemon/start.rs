@@ -104,7 +104,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     let (sight_tx, sight) = watch::channel(Sight::default());
     let (questions, questions_rx) = watch::channel(Questions::default());
     let mut world = World {
-        desired: Desired::of(&manifest),
+        desired: super::requests::desired(&manifest, &store).await?,
         prover,
         book: Book::default(),
         gone: BTreeMap::new(),
@@ -175,19 +175,22 @@ async fn durations(store: &Store, size: crate::units::SectorSize) -> Result<BTre
     Ok(stages.into_iter().filter_map(|stage| of(stage).map(|(_, _, mean, _)| (stage, *mean))).collect())
 }
 
-/// What can be seen without starting anything, for `seald plan`: the database, if there is one, and the parameters.
-/// Workers, repos and chain count as not there: the plan says all that a start would do.
+/// What is wanted, and what can be seen without starting anything, for `seald plan`: the database, if there is one, and
+/// the parameters. Workers, repos and chain count as not there: the plan says all that a start would do.
 ///
 /// # Errors
 /// The database is there but cannot be read.
-pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, StoreError> {
-    let (records, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
-        Ok(store) => (store.sectors().await?.0, store.setting(super::miner::MINER).await?),
-        Err(StoreError::Missing { .. }) => (Vec::new(), None),
+pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, Observed), StoreError> {
+    let (desired, records, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
+        Ok(store) => {
+            let desired = super::requests::desired(manifest, &store).await?;
+            (desired, store.sectors().await?.0, store.setting(super::miner::MINER).await?)
+        }
+        Err(StoreError::Missing { .. }) => (Desired::of(manifest), Vec::new(), None),
         Err(error) => return Err(error),
     };
     let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
-    Ok(Observed {
+    let observed = Observed {
         now,
         chain: None,
         base_fee: crate::units::AttoFil::ZERO,
@@ -202,5 +205,6 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, S
         funds: Funds::default(),
         next_number: None,
         durations: BTreeMap::new(),
-    })
+    };
+    Ok((desired, observed))
 }

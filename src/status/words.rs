@@ -38,6 +38,17 @@ pub fn exactly(ms: u64) -> String {
     }
 }
 
+/// When something that is to come comes: `in 3 min`, or `now`.
+pub fn within(at: UnixMillis, now: UnixMillis) -> String {
+    if at > now { format!("in {}", about(at.ms_since(now))) } else { "now".to_owned() }
+}
+
+/// How far an epoch is from another: `in about 33 min`, `about 5 min ago`.
+pub fn epochs(distance: i64, epoch_secs: u64) -> String {
+    let time = about(distance.unsigned_abs().saturating_mul(epoch_secs).saturating_mul(1000));
+    if distance < 0 { format!("about {time} ago") } else { format!("in about {time}") }
+}
+
 /// `43 %` of 430 thousandths; never more than `100 %`.
 pub fn percent(permille: u16) -> String {
     format!("{} %", split(u64::from(permille).min(WHOLE), 10).0)
