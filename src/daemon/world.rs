@@ -249,9 +249,9 @@ impl World {
         }
         for batch in &change.batches {
             let before = self.book.batches.get(&batch.id).map_or("new", |known| known.state.as_str());
-            let (kind, state) = (batch.kind, batch.state.as_str());
-            if before != state {
-                tracing::info!(message = %batch.id.0, %kind, sectors = batch.sectors.len(), "{before} -> {state}");
+            let (kind, status) = (batch.kind, batch.state.as_str());
+            if before != status {
+                tracing::info!(batch = %batch.id.0, %kind, status, before, sectors = batch.sectors.len(), "message");
             }
         }
     }

@@ -51,7 +51,7 @@ fn real_sectors_survive_the_death_of_every_process() {
     let is_proving = |sector: &serde_json::Value| sector["step"] == "SNARK";
     run.watch(&rig, |status| status["sectors"].as_array().unwrap().iter().any(is_proving));
     slay_all(Kind::Worker);
-    run.until("kind=commit status=\"pushed\"");
+    run.until("kind=commit status=\"sent\"");
     slay_all(Kind::Devnet);
     told.push_str(&run.ends_well());
 
