@@ -9,10 +9,10 @@ use super::{
 use crate::{
     manifest,
     sector::{
-        Class, Failure, State,
+        Class, Failure, State, Ticket,
         tests::{CHAIN, NOW},
     },
-    units::{AttoFil, Bytes},
+    units::{AttoFil, Bytes, Epoch},
 };
 use proptest::prelude::*;
 use std::{
@@ -434,4 +434,86 @@ fn a_sector_whose_message_failed_does_not_take_others_with_it_again() {
     observed.sectors.get_mut(&number(1)).unwrap().record.failure = Some(refused);
     observed.sectors.get_mut(&number(3)).unwrap().troubled = true;
     assert_eq!(sent(&observed), [numbers(&[1]), numbers(&[3]), numbers(&[0, 2])]);
+}
+
+/// A chain at this head, and sectors with tickets of these epochs, to be sealed on one worker.
+fn sealing(desired: &mut Desired, tickets: &[i64]) -> Observed {
+    desired.slots.retain(|name, _| name.as_str() == "cpu");
+    let mut observed = ready(desired);
+    let sectors = tickets.iter().zip(0..).map(|(epoch, n)| {
+        let mut seen = precommit_sector(n);
+        seen.record.state = State::PreCommit1;
+        seen.record.repo = "disk".parse().unwrap();
+        seen.record.ticket = seen.record.ticket.map(|ticket| Ticket { epoch: Epoch::new(*epoch), ..ticket });
+        (number(n), seen)
+    });
+    observed.sectors = sectors.collect();
+    desired.sectors = 0;
+    observed
+}
+
+// matrix: F16, E5
+#[test]
+fn the_sector_with_the_least_time_left_is_first_of_its_stage_and_later_stages_come_before() {
+    let mut desired = devnet();
+    let mut observed = sealing(&mut desired, &[9_000, 8_000, 8_500]);
+    let runs = |observed: &Observed| {
+        let actions = plan(&desired, observed).actions;
+        actions.iter().filter(|a| matches!(a, Action::Run { .. })).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(runs(&observed), ["run precommit1 of sector 1 on cpu/0"]);
+    // however little time another has, a later stage frees what earlier ones need
+    observed.sectors.get_mut(&number(0)).unwrap().record.state = State::PreCommit2;
+    assert_eq!(runs(&observed), ["run precommit2 of sector 0 on cpu/0"]);
+}
+
+// matrix: E5
+#[test]
+fn what_was_measured_decides_whether_a_ticket_is_begun_or_drawn() {
+    let mut desired = devnet();
+    desired.policy.margin = 100;
+    let mut observed = sealing(&mut desired, &[7_000]);
+    let of = |ms: u64| BTreeMap::from([(Stage::PreCommit1, ms), (Stage::PreCommit2, ms)]);
+    // 780 epochs of 30 seconds are left
+    observed.durations = of(11_600_000);
+    assert_eq!(text(&plan(&desired, &observed)), ["run precommit1 of sector 0 on cpu/0"]);
+    observed.durations = of(11_700_000);
+    assert_eq!(text(&plan(&desired, &observed)), ["record TicketExpired of sector 0"]);
+    observed.sectors.get_mut(&number(0)).unwrap().record.ticket = None;
+    assert_eq!(text(&plan(&desired, &observed)), ["draw the ticket of sector 0"]);
+    observed.durations = of(43_200_000);
+    let [hold] = &text(&plan(&desired, &observed))[..] else { panic!() };
+    assert!(hold.starts_with("sector 0 waits for an operator: sealing to the pre-commit takes about 2885"), "{hold}");
+}
+
+#[test]
+fn what_is_given_up_is_made_up_for_and_holds_no_place() {
+    let mut desired = devnet();
+    let mut observed = ready(&desired);
+    (desired.sectors, desired.max_in_flight) = (1, 1);
+    for state in State::ALL.iter().filter(|state| state.is_given_up()) {
+        let mut seen = precommit_sector(0);
+        seen.record.state = *state;
+        observed.sectors = BTreeMap::from([(number(0), seen)]);
+        observed.next_number = Some(number(1));
+        let created = plan(&desired, &observed)
+            .actions
+            .contains(&Action::CreateSector { number: number(1), repo: "disk".parse().unwrap() });
+        assert!(created, "{state}");
+    }
+}
+
+#[test]
+fn a_sector_is_removed_by_the_slot_that_finalizes_and_terminated_by_message() {
+    let desired = Desired { sectors: 0, ..devnet() };
+    let mut observed = ready(&desired);
+    let mut seen = final_sector(0);
+    seen.record.repo = "disk".parse().unwrap();
+    seen.record.state = State::Terminating;
+    observed.sectors = BTreeMap::from([(number(0), seen)]);
+    assert_eq!(text(&plan(&desired, &observed)), ["terminate sectors 0"]);
+    let seen = observed.sectors.get_mut(&number(0)).unwrap();
+    seen.record.state = State::Removing;
+    seen.facts = Some(crate::sector::Facts::default());
+    assert_eq!(text(&plan(&desired, &observed)), ["run remove of sector 0 on light/0"]);
 }
