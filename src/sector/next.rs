@@ -425,7 +425,7 @@ fn lost(record: &Record, error: &str) -> Next {
 /// The sector is lost once its proof can no longer land.
 fn missed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) -> Option<Next> {
     let at = proof_missed(record, facts, chain, policy).filter(|_| facts.sector.is_none())?;
-    Some(lost(record, &format!("its proof was not on chain by epoch {at}")))
+    Some(lost(record, &format!("its proof was not on chain by {at}")))
 }
 
 fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
@@ -575,7 +575,7 @@ fn submit_commit(record: &Record, facts: &Facts, chain: ChainNow, policy: &Polic
     }
     if executes > last {
         let sure = last.plus(policy.message_confidence).plus(1);
-        return wait(format!("the end of its deadline, epoch {last}, to be sure"), WakeUp::At(sure));
+        return wait(format!("the end of its deadline at {last} to be certain"), WakeUp::At(sure));
     }
     let sent = record.commit.as_ref().is_some_and(|commit| commit.message.is_some());
     match outstanding(facts, chain, policy, "prove-commit") {
@@ -597,7 +597,7 @@ fn commit_wait(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy,
         Next::Record(Event::CommitFailed { failure, retry_at })
     };
     if let Some(at) = proof_missed(record, facts, chain, policy) {
-        let why = format!("the sector was not on chain by epoch {at}");
+        let why = format!("the sector was not on chain by {at}");
         return failed(failure(Class::Chain, "sending the prove-commit", why));
     }
     match (outstanding(facts, chain, policy, "prove-commit"), &facts.message) {

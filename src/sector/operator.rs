@@ -127,7 +127,8 @@ fn remove(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal> {
         return active(record);
     }
     // put back by an operator while its prove-commit was on its way
-    if record.commit.as_ref().is_some_and(|commit| commit.message.is_some()) && may_land(record, facts) {
+    let sent = record.commit.as_ref().is_some_and(|commit| commit.message.is_some());
+    if sent && record.activation.is_none() && may_land(record, facts) {
         return undecided();
     }
     let mut costs = Vec::new();
@@ -183,7 +184,8 @@ const fn work(state: State) -> Option<&'static str> {
 fn may_land(record: &Record, facts: &Facts) -> bool {
     record.current_message().is_some()
         && match &facts.message {
-            None | Some(MessageView::Intended { .. } | MessageView::Pushed) => true,
+            None => !facts.allocated,
+            Some(MessageView::Intended { .. } | MessageView::Pushed) => true,
             Some(MessageView::Landed { .. } | MessageView::Refused { .. }) => false,
         }
 }
@@ -226,7 +228,7 @@ fn terminate(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal>
     let pledge = there.activation.pledge;
     let costs = vec![
         format!("the termination fee, a part of its pledge of {pledge}; the rest comes back"),
-        format!("its power and its rewards until epoch {}", there.activation.expiration),
+        format!("its power and its rewards until {}", there.activation.expiration),
         "its replica; another sector is sealed in its place unless the target is lowered".to_owned(),
     ];
     Ok(Verdict { event: Event::TerminateAsked, costs, needs_yes: true })

@@ -282,10 +282,10 @@ impl Record {
         self.failure = Some(failure.clone());
     }
 
+    /// The message of a proof is not forgotten with it: as long as it may land, no other is sent.
     fn forget_proof(&mut self) {
         self.seed = None;
         self.porep = None;
-        self.commit = None;
     }
 
     /// What the event says about trying: how often, when again, and why not yet.
@@ -351,7 +351,6 @@ impl Record {
                 self.forget_proof();
             }
             Event::ComputeProofFailed { failure, .. } => {
-                self.commit = None;
                 let invalid = u32::from(failure.class == Class::Data);
                 self.invalid_proofs = self.invalid_proofs.saturating_add(invalid);
             }

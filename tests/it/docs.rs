@@ -26,6 +26,10 @@ fn the_sector_table_is_the_one_in_the_code() {
     text.push_str(
         "An event that has no line for a state is refused: it is kept in the sector's history and moves nothing.\n",
     );
+    text.push_str(
+        "An operator's StateForced leads from every state but Removing and Removed to each state whose data the \
+         record has.\n",
+    );
     assert_golden("docs/sector-table.md", &text);
 }
 
