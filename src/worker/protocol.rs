@@ -125,7 +125,9 @@ impl Job {
             Self::PreCommit2 { sector, .. } => of(Stage::PreCommit2, sector, None),
             Self::Commit { sector, seed, .. } => of(Stage::Commit, sector, Some(*seed)),
             Self::Finalize { sector, .. } => of(Stage::Finalize, sector, None),
-            Self::Remove { number, .. } => About { stage: None, sector: Some(*number), ticket: None, seed: None },
+            Self::Remove { number, .. } => {
+                About { stage: Some(Stage::Remove), sector: Some(*number), ticket: None, seed: None }
+            }
             Self::Params { .. } => About { stage: None, sector: None, ticket: None, seed: None },
         }
     }
