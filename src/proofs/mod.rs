@@ -7,6 +7,8 @@ mod labels;
 pub mod layout;
 pub mod params;
 #[cfg(feature = "proofs")]
+mod parents;
+#[cfg(feature = "proofs")]
 mod real;
 pub mod simulated;
 pub mod stages;

@@ -4,7 +4,7 @@
 //! written by the library alone.
 
 use super::{
-    PoRep, ProofError, labels, layout,
+    PoRep, ProofError, labels, layout, parents,
     stages::{Replica, class_of_io, class_of_text},
     zero_comm_d,
 };
@@ -15,14 +15,25 @@ use crate::{
 use bellperson::groth16::aggregate::AggregateProof;
 use blstrs::Bls12;
 use filecoin_hashers::poseidon::PoseidonHasher;
-use filecoin_proofs::constants::{DRG_DEGREE, EXP_DEGREE};
+use filecoin_proofs::{
+    PoRepConfig,
+    constants::{DRG_DEGREE, EXP_DEGREE},
+};
 use filecoin_proofs_api::{PaddedBytesAmount, PieceInfo, RegisteredAggregationProof, RegisteredSealProof, seal};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fs::File, io, os::unix::fs::FileExt as _};
-use storage_proofs_core::drgraph::Graph as _;
+use storage_proofs_core::{PoRepID, drgraph::Graph as _};
 use storage_proofs_porep::stacked::StackedBucketGraph;
 
-type Graph = StackedBucketGraph<PoseidonHasher>;
+/// The graph of a sector's layers.
+pub type Graph = StackedBucketGraph<PoseidonHasher>;
+
+/// The graph that belongs to a proof type, with the id that it is drawn from.
+pub fn graph(proof: SealProof) -> anyhow::Result<(Graph, PoRepID)> {
+    let PoRepConfig { porep_id, api_version, .. } = registered(proof).as_v1_config();
+    let nodes = usize::try_from(proof.sector_size().bytes().as_u64() / layout::NODE)?;
+    Ok((Graph::new_stacked(nodes, DRG_DEGREE, EXP_DEGREE, porep_id, api_version)?, porep_id))
+}
 
 /// The aggregation that the network takes.
 const AGGREGATION: RegisteredAggregationProof = RegisteredAggregationProof::SnarkPackV2;
@@ -102,6 +113,9 @@ fn nothing(doing: &'static str) -> ProofError {
 /// Phase 1. Zeros in, so the sealed file is only extended: the caller empties it.
 pub fn precommit1(replica: &Replica<'_>) -> Result<Vec<u8>, ProofError> {
     let doing = "computing layers";
+    graph(replica.proof)
+        .and_then(|(graph, porep_id)| parents::ensure(&graph, porep_id))
+        .map_err(|error| failed(doing, Class::Environment, &error))?;
     let output = seal::seal_pre_commit_phase1(
         registered(replica.proof),
         replica.cache,
@@ -119,9 +133,7 @@ pub fn precommit1(replica: &Replica<'_>) -> Result<Vec<u8>, ProofError> {
 /// Draws the graph's parents of each node and computes its label from theirs.
 pub fn labels_hold(replica: &Replica<'_>, layer: u32, nodes: &[u64]) -> Result<bool, ProofError> {
     let check = || -> anyhow::Result<bool> {
-        let config = registered(replica.proof).as_v1_config();
-        let size = usize::try_from(replica.proof.sector_size().bytes().as_u64() / layout::NODE)?;
-        let graph = Graph::new_stacked(size, DRG_DEGREE, EXP_DEGREE, config.porep_id, config.api_version)?;
+        let (graph, _) = graph(replica.proof)?;
         let id = labels::replica_id(replica);
         let open = |layer| File::open(replica.cache.join(layout::layer(layer)));
         let (own, before) = (open(layer)?, if layer > 1 { Some(open(layer.saturating_sub(1))?) } else { None });

@@ -10,6 +10,8 @@ mod cli;
 mod daemon;
 mod docs;
 mod tidy;
+#[cfg(feature = "proofs")]
+mod worker;
 
 use std::path::{Path, PathBuf};
 
