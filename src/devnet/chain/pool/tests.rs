@@ -187,3 +187,18 @@ fn a_batch_above_the_block_gas_is_refused_and_its_halves_are_not() {
     let reverted = chain.estimate(Message { method: 6, ..batch(&chain, miner, 1) }, Asked::default(), &verify);
     assert!(matches!(reverted, Err(Refusal::Reverted(22, _))), "{reverted:?}");
 }
+
+#[test]
+fn a_replacement_is_estimated_without_what_it_replaces() {
+    let mut chain = chain();
+    let miner = create_miner(&mut chain);
+    let verify = verifier(Prover::Simulated);
+    let estimate = |chain: &Chain, message: Message| chain.estimate(message, Asked::default(), &verify);
+    let first = estimate(&chain, batch(&chain, miner, 2)).unwrap();
+    let first = chain.push(first, None, &mut Rules::default()).unwrap();
+    let again = batch(&chain, miner, 2);
+    assert_ne!(again.nonce, first.nonce);
+    let refused = estimate(&chain, again.clone());
+    assert!(matches!(refused, Err(Refusal::Reverted(exit::ILLEGAL_ARGUMENT, _))), "its sectors are pre-committed then");
+    estimate(&chain, Message { nonce: first.nonce, ..again }).unwrap();
+}
