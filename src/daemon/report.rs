@@ -6,6 +6,7 @@ use crate::{
     sector::{
         ChainNow, Record, Stage, State, WakeUp,
         deadlines::{self, Deadline},
+        policy,
     },
     status::{
         Alarm, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot,
@@ -297,11 +298,11 @@ impl World {
             let remedy = "check that its sealed file and cache are readable";
             return Some(alarm(about, "the chain lists it as faulty".to_owned(), remedy));
         }
-        let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
-        parked.then(|| {
+        policy::parked(record, &self.desired.policy).map(|_| {
             let remedy =
                 format!("mend the cause named here, then `seald sectors retry {}`; nothing is lost", record.number);
-            alarm(about, format!("parked after {} attempts: {why}", record.attempts), &remedy)
+            let tried = words::count(u64::from(record.attempts), "attempt");
+            alarm(about, format!("parked after {tried}: {why}"), &remedy)
         })
     }
 }
