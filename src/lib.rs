@@ -1,9 +1,10 @@
 //! seald, the sealing appliance for Filecoin storage providers: one TOML manifest in, proven sectors out.
 //!
-//! The crate has two halves. The pure floor ([`units`], [`manifest`], [`sector`], [`plan`], [`status`]) holds
+//! The crate has two halves. The pure floor ([`units`], [`manifest`], [`sector`], [`outbox`], [`book`], [`plan`], [`status`]) holds
 //! every decision and does no I/O. The shell (`repo`, `store`, `chain`, `proofs`, `worker`, `supervisor`,
 //! `devnet`, `daemon`, `cli`) does things and decides nothing. See ARCHITECTURE.md.
 
+pub mod book;
 pub mod chain;
 pub mod cli;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod daemon;
 pub mod devnet;
 pub mod error;
 pub mod manifest;
+pub mod outbox;
 pub mod plan;
 pub mod proofs;
 pub mod repo;

@@ -7,8 +7,6 @@
 mod miner;
 mod outbox;
 
-pub use outbox::Fate;
-
 use super::{
     ChainError, Endpoint, NetworkParams, TipSet,
     rpc::{Kind, Limits, Rpc},

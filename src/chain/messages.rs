@@ -4,13 +4,16 @@ use super::{
     ChainError, Message,
     params::{
         BatchReturn, CreateMinerParams, CreateMinerReturn, PreCommitSectorBatchParams2, ProveCommitSectors3Params,
-        SectorActivationManifest, SectorPreCommitInfo, method,
+        SectorActivationManifest, SectorPreCommitInfo, TerminateSectorsParams, TerminateSectorsReturn,
+        TerminationDeclaration, method,
     },
 };
 use crate::units::{AttoFil, MinerId, SectorNumber, SectorSize};
+use fvm_ipld_bitfield::BitField;
 use fvm_ipld_encoding::{RawBytes, from_slice, to_vec};
 use fvm_shared::address::{Address, Network, Protocol};
 use serde::Serialize;
+use std::ops::RangeInclusive;
 
 /// The power actor. Source: lotus-full-node-api 5.
 const POWER_ACTOR: &str = "t04";
@@ -18,6 +21,12 @@ const POWER_ACTOR: &str = "t04";
 /// Parameters of a message stay below this many bytes, so that the signed message stays below 64 KiB.
 /// Source: lotus-full-node-api 3.0.
 const MAX_PARAMS: usize = 65_408;
+
+/// Sectors of one aggregate. Source: lotus-full-node-api 5.
+pub const AGGREGATED_SECTORS: RangeInclusive<usize> = 4..=819;
+
+/// The network's number of the aggregation that it takes. Source: the same.
+pub const SNARK_PACK_V2: i64 = 1;
 
 /// Who a new miner belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +114,87 @@ pub fn commit_message(
         method: method::PROVE_COMMIT_SECTORS3,
         params: encode(&params)?,
     })
+}
+
+/// ProveCommitSectors3 with one proof of all: it stands or falls with the proof, and a sector that comes too late falls
+/// alone, see [`decode_batch_return`]. The sectors are in ascending order, the order in which they were aggregated.
+/// `value` is what pledge is missing beyond the deposits.
+///
+/// # Errors
+/// [`ChainError::Invalid`] when the sectors are too few, too many or not ascending, or it would not fit a message.
+pub fn aggregate_commit_message(
+    miner: MinerId,
+    from: &str,
+    value: AttoFil,
+    sectors: &[SectorNumber],
+    aggregate: Vec<u8>,
+) -> Result<Message, ChainError> {
+    if !AGGREGATED_SECTORS.contains(&sectors.len()) || !sectors.is_sorted_by(|a, b| a < b) {
+        return Err(ChainError::Invalid {
+            what: format!(
+                "an aggregate is of {} to {} sectors in ascending order, not of these {}: send their proofs one by one",
+                AGGREGATED_SECTORS.start(),
+                AGGREGATED_SECTORS.end(),
+                sectors.len()
+            ),
+        });
+    }
+    let activation =
+        |number: &SectorNumber| SectorActivationManifest { sector_number: number.as_u64(), pieces: vec![] };
+    let params = ProveCommitSectors3Params {
+        sector_activations: sectors.iter().map(activation).collect(),
+        sector_proofs: Vec::new(),
+        aggregate_proof: RawBytes::new(aggregate),
+        aggregate_proof_type: Some(SNARK_PACK_V2),
+        require_activation_success: false,
+        require_notification_success: false,
+    };
+    Ok(Message {
+        from: from.to_owned(),
+        to: miner.to_address(),
+        value,
+        method: method::PROVE_COMMIT_SECTORS3,
+        params: encode(&params)?,
+    })
+}
+
+/// TerminateSectors: ends sectors for good, by deadline and partition. The actor takes none of a deadline that is open
+/// or next. It brings no funds: the fee is paid from the pledge that it frees.
+///
+/// # Errors
+/// [`ChainError::Invalid`] for a partition without sectors, and when it would not fit a message.
+pub fn terminate_message(
+    miner: MinerId,
+    from: &str,
+    sectors: Vec<(u64, u64, Vec<SectorNumber>)>,
+) -> Result<Message, ChainError> {
+    let declaration = |(deadline, partition, numbers): (u64, u64, Vec<SectorNumber>)| {
+        let sectors = BitField::try_from_bits(numbers.iter().map(|number| number.as_u64())).ok();
+        match sectors.filter(|sectors| !sectors.is_empty()) {
+            Some(sectors) => Ok(TerminationDeclaration { deadline, partition, sectors }),
+            None => Err(ChainError::Invalid {
+                what: format!("deadline {deadline}, partition {partition}: name the sectors to terminate"),
+            }),
+        }
+    };
+    let terminations = sectors.into_iter().map(declaration).collect::<Result<_, _>>()?;
+    Ok(Message {
+        from: from.to_owned(),
+        to: miner.to_address(),
+        value: AttoFil::ZERO,
+        method: method::TERMINATE_SECTORS,
+        params: encode(&TerminateSectorsParams { terminations })?,
+    })
+}
+
+/// Whether a TerminateSectors message left nothing to do; if not, it is sent again without sectors.
+///
+/// # Errors
+/// [`ChainError::Malformed`] when `value` is not its return value.
+pub fn decode_terminate(value: &[u8]) -> Result<bool, ChainError> {
+    let TerminateSectorsReturn { done } =
+        from_slice(value).map_err(|e| ChainError::malformed("TerminateSectors", e))?;
+    Ok(done)
 }
 
 /// The miner a CreateMiner message made.

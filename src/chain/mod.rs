@@ -7,12 +7,15 @@ pub mod endpoint;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod messages;
+pub mod node;
 pub mod params;
 mod rpc;
 pub mod wire;
 
-pub use client::{Client, Fate};
+pub use crate::outbox::{Executed, Fate, Gas, Message, Sent};
+pub use client::Client;
 pub use endpoint::{Endpoint, Secret};
+pub use node::Node;
 pub use rpc::Limits;
 
 use crate::{
@@ -88,43 +91,6 @@ pub struct SectorInfo {
     pub pledge: AttoFil,
 }
 
-/// A message to be pushed; gas is estimated by the node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Sender address.
-    pub from: String,
-    /// Receiver address.
-    pub to: String,
-    /// Attached funds.
-    pub value: AttoFil,
-    /// Method number.
-    pub method: u64,
-    /// CBOR parameters.
-    pub params: Vec<u8>,
-}
-
-/// A message the node has accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pushed {
-    /// Its CID.
-    pub cid: String,
-    /// Its nonce.
-    pub nonce: u64,
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Executed {
-    /// CID that landed (differs after a fee replacement).
-    pub cid: String,
-    /// 0 is success.
-    pub exit_code: i64,
-    /// CBOR return value.
-    pub value: Vec<u8>,
-    /// Height of the tipset that executed it.
-    pub height: Epoch,
-}
-
 /// Power of a miner and of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Power {
@@ -166,24 +132,6 @@ pub struct MarketBalance {
     pub locked: AttoFil,
 }
 
-/// What the node would spend on a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gas {
-    /// Gas units at most, the node's margin included.
-    pub limit: i64,
-    /// AttoFIL per gas unit at most.
-    pub fee_cap: AttoFil,
-    /// AttoFIL per gas unit for the block's miner.
-    pub premium: AttoFil,
-}
-
-impl Gas {
-    /// The most the message can cost in fees; `None` past the range.
-    pub fn max_cost(self) -> Option<AttoFil> {
-        self.fee_cap.as_atto().checked_mul(i128::from(self.limit)).map(AttoFil::from_atto)
-    }
-}
-
 /// Sector numbers a miner has ever used: a set of ranges.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Allocated {
@@ -215,6 +163,15 @@ pub struct SectorCount {
     pub active: u64,
     /// Faulty.
     pub faulty: u64,
+}
+
+/// Where a sector is proven, and so where it is terminated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Location {
+    /// Deadline, 0 to 47.
+    pub deadline: u64,
+    /// Partition of the deadline, from 0.
+    pub partition: u64,
 }
 
 /// A window in which sectors are proven.

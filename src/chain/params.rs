@@ -4,6 +4,7 @@
 //! and with recorded vectors is tested. Source of field order: built-in actors v18.
 
 use cid::Cid;
+use fvm_ipld_bitfield::BitField;
 use fvm_ipld_encoding::{BytesDe, RawBytes, strict_bytes, tuple::*};
 use fvm_shared::address::Address;
 
@@ -13,6 +14,8 @@ pub mod method {
     pub const CREATE_MINER: u64 = 2;
     /// Miner actor: SubmitWindowedPoSt.
     pub const SUBMIT_WINDOWED_POST: u64 = 5;
+    /// Miner actor: TerminateSectors.
+    pub const TERMINATE_SECTORS: u64 = 9;
     /// Miner actor: PreCommitSectorBatch2.
     pub const PRE_COMMIT_SECTOR_BATCH2: u64 = 28;
     /// Miner actor: ProveCommitSectors3.
@@ -94,6 +97,31 @@ pub struct SectorActivationManifest {
     pub sector_number: u64,
     /// Pieces: none for a capacity sector. Other sectors are not sealed by this version.
     pub pieces: Vec<()>,
+}
+
+/// Miner actor method 9.
+#[derive(Debug, Clone, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct TerminateSectorsParams {
+    /// What ends, by place. Empty when what an earlier message left is to be worked off.
+    pub terminations: Vec<TerminationDeclaration>,
+}
+
+/// Sectors of one partition that end.
+#[derive(Debug, Clone, PartialEq, Serialize_tuple, Deserialize_tuple)]
+pub struct TerminationDeclaration {
+    /// Deadline, 0 to 47.
+    pub deadline: u64,
+    /// Partition of the deadline, from 0.
+    pub partition: u64,
+    /// Numbers of the sectors; not empty.
+    pub sectors: BitField,
+}
+
+/// What TerminateSectors returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct TerminateSectorsReturn {
+    /// All of it is paid for; otherwise the message is to be sent again, without sectors.
+    pub done: bool,
 }
 
 /// Per-sector outcome of a batch.

@@ -432,6 +432,16 @@ pub struct ProvingDeadline {
     pub close: i64,
 }
 
+/// `StateSectorPartition`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SectorLocation {
+    /// Deadline.
+    pub deadline: u64,
+    /// Partition of the deadline.
+    pub partition: u64,
+}
+
 /// `StateMarketBalance`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

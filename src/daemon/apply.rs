@@ -1,21 +1,25 @@
 //! Carries a plan out: one small function per kind of action, free of decisions.
 
 use super::{
+    compose::Draught,
     connect,
-    errands::{Done, Handed, Miner},
+    errands::{Done, Miner},
+    miner::new_id,
     workers,
     world::{RepoDesk, Task, World},
 };
 use crate::{
+    book::Handed,
     clock,
     error::Chain,
+    outbox::Gas,
     plan::{Action, Assignee, MinerSeen, ParamsSeen, RepoSeen},
     repo::{self, Declared},
     sector::{Class, Event, MessageId, Record, Stage},
     store::StoreError,
     supervisor::{Companion, CompanionEvent, WorkerId},
-    units::{Bytes, RepoName, SectorNumber, SectorSize, UnixMillis},
-    worker::protocol::{Job, SectorFiles, SectorRef},
+    units::{AttoFil, Bytes, RepoName, SectorNumber, SectorSize, UnixMillis},
+    worker::protocol::{Job, Proven, SectorFiles, SectorRef},
 };
 use futures_util::FutureExt as _;
 use std::{panic::AssertUnwindSafe, time::Duration};
@@ -43,11 +47,12 @@ impl World {
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         self.waits.planned(&actions);
-        let (mut events, mut created) = (Vec::new(), Vec::new());
+        let mut draft = Vec::new();
+        let mut created = Vec::new();
         for action in actions {
             tracing::debug!(%action, "apply");
             match action {
-                Action::Record { number, event } => events.push((number, event)),
+                Action::Record { number, event } => draft.push((number, event)),
                 Action::CreateSector { number, repo } => {
                     created.push(Record::new(number, self.desired.sector_size.seal_proof(), repo, now));
                 }
@@ -59,35 +64,35 @@ impl World {
                 Action::PrepareMiner => self.prepare_miner(),
                 Action::DrawTicket(number) => self.draw_ticket(number),
                 Action::Run { number, stage, worker, repo } => self.run_stage(number, stage, worker, repo, now),
-                Action::SubmitPreCommit(numbers) => self.compose(numbers, Stage::PreCommit2),
-                Action::SubmitCommit(numbers) => self.compose(numbers, Stage::Commit),
-                // no errand composes it yet
-                Action::SubmitTerminate(_) => {}
-                Action::Push(id) => self.push(id),
+                Action::Join { kind, batch, sectors } => {
+                    let change = self.book.join(kind, batch.as_ref(), &sectors, new_id(), now);
+                    self.commit(change).await?;
+                }
+                Action::Aggregate { batch, sectors, worker } => self.aggregate(batch, &sectors, &worker, now),
+                Action::Seal { batch, sectors, max_fee } => self.compose(batch, sectors, max_fee),
+                Action::Push { batch, max_fee } => self.push(batch, max_fee, now).await?,
+                Action::Resend(id) => self.hand_again(id, None),
+                Action::Reprice { batch, gas } => self.hand_again(batch, Some(gas)),
             }
         }
         self.create_sectors(created).await?;
-        self.record_all(events, None).await
+        self.record_all(draft).await
     }
 
     async fn create_sectors(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
-        match self.store.create(&records).await {
+        let mut draft = self.book.draft(clock::now());
+        records.into_iter().for_each(|record| draft.create(record));
+        let change = draft.finish();
+        match self.commit(change).await {
             // a crash after an earlier create: that record is read at the next start, and its number is not used
             Err(StoreError::Taken { number }) => {
                 self.highest_in_store = self.highest_in_store.max(Some(number));
                 Ok(())
             }
-            Err(error) => Err(error),
-            Ok(()) => {
-                for record in records {
-                    tracing::info!(sector = %record.number, repo = %record.repo, "created");
-                    self.records.insert(record.number, record);
-                }
-                Ok(())
-            }
+            other => other,
         }
     }
 
@@ -202,24 +207,66 @@ impl World {
         self.errand(Done::Ticket { number, result: Err(PANICKED.to_owned()) }, work);
     }
 
-    fn compose(&mut self, numbers: Vec<SectorNumber>, after: Stage) {
+    fn compose(&mut self, batch: MessageId, numbers: Vec<SectorNumber>, max_fee: AttoFil) {
         let (Some(desk), Some(miner)) = (self.desk(), self.miner.clone()) else { return };
-        let records: Vec<_> = numbers.iter().filter_map(|number| self.records.get(number).cloned()).collect();
+        let Some(kind) = self.book.batches.get(&batch).map(|known| known.kind) else { return };
+        let records: Vec<_> = numbers.iter().filter_map(|number| self.book.records.get(number).cloned()).collect();
         for number in &numbers {
             self.errand_of.insert(*number, "the node, which is asked for what its message needs");
         }
-        let lost = Done::Composed { numbers, result: Err(PANICKED.to_owned()) };
-        if after == Stage::Commit {
-            self.errand(lost, desk.commit(miner, records));
-        } else {
-            self.errand(lost, desk.precommit(miner, records));
+        self.handling.insert(batch.clone());
+        let lost = Done::Composed { batch: batch.clone(), numbers: numbers.clone(), result: Err(PANICKED.to_owned()) };
+        let aggregate = self.book.aggregate_of(&batch, &numbers).and_then(|made| made.as_deref().ok());
+        let aggregate = aggregate.and_then(crate::units::from_hex);
+        self.errand(lost, desk.compose(miner, Draught { batch, kind, records, aggregate, max_fee }));
+    }
+
+    fn aggregate(&mut self, batch: MessageId, numbers: &[SectorNumber], worker: &Assignee, now: UnixMillis) {
+        let (Some(miner), Some(of)) = (self.miner.as_ref(), self.book.proofs_of(numbers)) else { return };
+        let member = |number: &SectorNumber| {
+            let record = self.book.records.get(number)?;
+            Some(Proven {
+                number: *number,
+                comm_r: record.sealed.as_ref()?.comm_r,
+                ticket: record.ticket.as_ref()?.value,
+                seed: record.seed.as_ref()?.value,
+                porep: record.porep.clone()?,
+            })
+        };
+        let Some(sectors) = of.iter().map(|(number, _)| member(number)).collect() else { return };
+        let job = Job::Aggregate { miner: miner.id, proof: self.desired.sector_size.seal_proof(), sectors };
+        let task = self.next_task();
+        let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
+        match self.supervisor.run(&who, task, job, self.deadline(Stage::Commit), now) {
+            Ok(()) => {
+                tracing::info!(message = %batch.0, sectors = of.len(), slot = %worker, "aggregating proofs");
+                self.handling.insert(batch.clone());
+                self.aggregating.insert(task, (batch, of));
+            }
+            Err(busy) => tracing::debug!(reason = %busy, "an aggregation was not taken"),
         }
     }
 
-    fn push(&mut self, id: MessageId) {
-        let (Some(desk), Some(row)) = (self.desk(), self.messages.get(&id).cloned()) else { return };
-        self.pushing.insert(id.clone());
-        self.errand(Done::Pushed { id, result: Handed::Unclear(PANICKED.to_owned()) }, desk.push(row));
+    async fn push(&mut self, id: MessageId, max_fee: AttoFil, now: UnixMillis) -> Result<(), StoreError> {
+        let (Some(desk), Some(batch)) = (self.desk(), self.book.batches.get(&id).cloned()) else { return Ok(()) };
+        let change = self.book.handing(&id, now);
+        self.commit(change).await?;
+        self.handling.insert(id.clone());
+        let lost = Done::Handed { batch: id, result: Handed::Unclear(PANICKED.to_owned()) };
+        self.errand(lost, desk.push(batch, max_fee));
+        Ok(())
+    }
+
+    /// Hands a message that was sent over again: the same, or with `gas` a dearer one with its nonce.
+    fn hand_again(&mut self, id: MessageId, gas: Option<Gas>) {
+        let Some(sent) = self.book.batches.get(&id).and_then(|batch| batch.sent.clone()) else { return };
+        let Some(desk) = self.desk() else { return };
+        self.handling.insert(id.clone());
+        let lost = Done::Handed { batch: id.clone(), result: Handed::Unclear(PANICKED.to_owned()) };
+        match gas {
+            None => self.errand(lost, desk.resend(id, sent)),
+            Some(gas) => self.errand(lost, desk.reprice(id, sent, gas)),
+        }
     }
 
     /// Runs an errand; `lost` is what comes back of one that panics, so that what it was about is not busy for ever.
@@ -247,7 +294,7 @@ impl World {
     }
 
     fn job(&self, number: SectorNumber, stage: Stage, to: &RepoName) -> Option<(Job, Option<crate::units::Hash32>)> {
-        let record = self.records.get(&number)?;
+        let record = self.book.records.get(&number)?;
         let Miner { id: miner, .. } = self.miner.as_ref()?;
         let at = |name: &RepoName| -> Option<SectorFiles> {
             Some(self.repos.get(name)?.repo.as_ref()?.files(*miner, number))
@@ -291,16 +338,21 @@ impl World {
     pub fn leads_on(actions: &[Action]) -> bool {
         actions.iter().any(|action| match action {
             Action::Record { event, .. } => !matches!(event, Event::AttemptFailed { .. }),
-            Action::CreateSector { .. } | Action::OpenRepo(_) | Action::StartWorker(_) | Action::StopWorker(_) => true,
+            Action::CreateSector { .. }
+            | Action::OpenRepo(_)
+            | Action::StartWorker(_)
+            | Action::StopWorker(_)
+            | Action::Join { .. } => true,
             Action::StartDevnet
             | Action::PrepareMiner
             | Action::PrepareParams(_)
             | Action::DrawTicket(_)
             | Action::Run { .. }
-            | Action::SubmitPreCommit(_)
-            | Action::SubmitCommit(_)
-            | Action::SubmitTerminate(_)
-            | Action::Push(_) => false,
+            | Action::Aggregate { .. }
+            | Action::Seal { .. }
+            | Action::Push { .. }
+            | Action::Resend(_)
+            | Action::Reprice { .. } => false,
         })
     }
 }

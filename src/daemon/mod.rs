@@ -6,9 +6,12 @@
 //! errands. Everything is level-triggered: a lost event costs a tick, never a sector.
 
 mod apply;
+mod compose;
 pub mod connect;
 pub mod errands;
 pub mod lock;
+mod miner;
+mod news;
 mod observe;
 pub mod observer;
 pub mod report;
@@ -34,6 +37,7 @@ use crate::{
 };
 use errands::Done;
 use futures_util::StreamExt as _;
+use news::News;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
     sync::Arc,
@@ -44,7 +48,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time,
 };
-use world::{News, World};
+use world::World;
 
 /// Worker events in the queue: every worker process says little, and waits when the loop is behind.
 const WORKER_EVENTS: usize = 256;

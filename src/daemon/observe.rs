@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     chain::TipSet,
-    plan::{Assignee, MessageSeen, Observed, SectorSeen},
-    sector::{self, ChainNow, Record, State},
-    store::{MessageStatus, OutboxMessage},
+    outbox::{Batch, BatchState, MessageKind},
+    plan::{Assignee, BatchSeen, Funds, Observed, SectorSeen},
+    sector::{self, ChainNow, MessageId, Record, State},
     units::{AttoFil, SectorNumber, UnixMillis},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +37,11 @@ impl World {
             params: self.params.clone(),
             repos: self.repos.iter().map(|(name, desk)| (name.clone(), desk.seen.clone())).collect(),
             workers: self.workers_seen(),
-            sectors: self.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
-            messages: self.messages_seen(),
+            sectors: self.book.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
+            batches: self.batches_seen(),
+            funds: view
+                .as_ref()
+                .map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
             next_number: self.next_number(),
             durations: self.durations.clone(),
         }
@@ -59,23 +62,23 @@ impl World {
             .map(|task| format!("{} on {}", task.stage.as_str(), task.worker))
             .or_else(|| self.errand_of.get(&number).map(|doing| (*doing).to_owned()))
             .or_else(|| paused.map(|pause| format!("the node: {}", pause.why)));
-        let troubled = self.pauses.contains_key(&number);
-        SectorSeen { record: record.clone(), facts: self.facts(record), busy, troubled }
+        SectorSeen { record: record.clone(), facts: self.facts(record), busy }
     }
 
-    fn messages_seen(&self) -> BTreeMap<crate::sector::MessageId, MessageSeen> {
-        let waiting =
-            self.messages.values().filter(|row| row.status == MessageStatus::Intended && !row.sectors.is_empty());
-        waiting
-            .map(|row| {
-                let seen = MessageSeen {
-                    sectors: row.sectors.clone(),
-                    busy: self.pushing.contains(&row.id),
-                    retry_at: self.message_pauses.get(&row.id).map(|pause| pause.until),
-                };
-                (row.id.clone(), seen)
-            })
-            .collect()
+    fn batches_seen(&self) -> BTreeMap<MessageId, BatchSeen> {
+        let live = self.book.batches.values().filter(|batch| batch.state.is_live() && !batch.sectors.is_empty());
+        let seen = |batch: &Batch| {
+            let mut members = batch.sectors.clone();
+            members.sort_unstable();
+            BatchSeen {
+                busy: self.handling.contains(&batch.id),
+                retry_at: self.batch_pauses.get(&batch.id).map(|pause| pause.until),
+                gone_since: self.book.gone.get(&batch.id).copied(),
+                aggregate: self.book.aggregate_of(&batch.id, &members).map(|_| members),
+                batch: batch.clone(),
+            }
+        };
+        live.map(|batch| (batch.id.clone(), seen(batch))).collect()
     }
 
     /// Asks the observer what the records need to know; only a change wakes it.
@@ -84,7 +87,7 @@ impl World {
         if asked.miner.is_none() {
             return;
         }
-        for record in self.records.values() {
+        for record in self.book.records.values() {
             match record.state {
                 State::Proving => drop(asked.proven.insert(record.number)),
                 State::Removed => {}
@@ -110,13 +113,12 @@ impl World {
                 | State::Terminating
                 | State::Removing => drop(asked.sectors.insert(record.number, None)),
             }
-            let awaited = matches!(record.state, State::WaitSeed | State::CommitWait | State::Terminating);
-            if let Some(id) = self.message_of(record).filter(|_| awaited)
-                && let Some(awaited) = self.messages.get(id).and_then(awaited_of)
-            {
-                asked.messages.insert(id.clone(), awaited);
+            if matches!(record.state, State::PreCommit2 | State::PreCommitting | State::Committing) {
+                asked.terms = Some((self.manifest.pledge.lifetime_epochs, self.desired.sector_size));
             }
         }
+        // by batch and not by sector: one that no sector waits for any more may land all the same
+        asked.messages = self.book.batches.values().filter_map(awaited_of).collect();
         self.questions.send_if_modified(|known| {
             let changed = *known != asked;
             *known = asked;
@@ -126,7 +128,7 @@ impl World {
 
     /// Sectors on which work is going on or waited for.
     pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
-        self.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
+        self.book.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
     }
 }
 
@@ -135,11 +137,19 @@ fn made_at(head: &TipSet) -> UnixMillis {
     UnixMillis::new(i64::try_from(head.timestamp).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
-fn awaited_of(row: &OutboxMessage) -> Option<Awaited> {
-    let (cid, nonce) = match &row.status {
-        MessageStatus::Pushed(pushed) => (pushed.cid.clone(), Some(pushed.nonce)),
-        MessageStatus::Landed(executed) => (executed.cid.clone(), None),
-        MessageStatus::Intended | MessageStatus::Refused { .. } => return None,
+fn awaited_of(batch: &Batch) -> Option<(MessageId, Awaited)> {
+    let from = batch.message.as_ref().filter(|_| batch.kind != MessageKind::CreateMiner)?.from.clone();
+    let (cid, nonce) = match (&batch.state, &batch.sent) {
+        (BatchState::Sent, Some(sent)) => (sent.cid.clone(), Some(sent.nonce)),
+        (BatchState::Landed(executed), _) => (executed.cid.clone(), None),
+        (
+            BatchState::Open { .. }
+            | BatchState::Sealed
+            | BatchState::Sent
+            | BatchState::Settled(_)
+            | BatchState::Dissolved { .. },
+            _,
+        ) => return None,
     };
-    Some(Awaited { cid, from: row.message.from.clone(), nonce })
+    Some((batch.id.clone(), Awaited { cid, from, nonce }))
 }

@@ -5,12 +5,13 @@
 
 use super::connect::{self, ConnectError};
 use crate::{
-    chain::{ChainError, Client, Fate, NetworkParams, TipSet},
+    chain::{ChainError, Client, Fate, NetworkParams, Node, TipSet, cids, params::SectorPreCommitInfo},
     clock,
     error::Chain,
     manifest::Manifest,
+    plan::Costs,
     sector::{Activation, Facts, MessageId, OnChainPreCommit, OnChainSector, Seed},
-    units::{AttoFil, Epoch, MinerId, SectorNumber, UnixMillis},
+    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize, UnixMillis},
 };
 use futures_util::{StreamExt as _, stream};
 use std::{
@@ -32,6 +33,8 @@ pub struct Questions {
     pub proven: BTreeSet<SectorNumber>,
     /// Messages that are waited for.
     pub messages: BTreeMap<MessageId, Awaited>,
+    /// Lifetime in epochs and size of a sector, while what it locks matters.
+    pub terms: Option<(i64, SectorSize)>,
 }
 
 /// A message that a node took.
@@ -64,6 +67,8 @@ pub struct ChainView {
     pub next_number: Option<SectorNumber>,
     /// What the worker account holds.
     pub worker_balance: Option<AttoFil>,
+    /// What a sector locks, when it was asked for.
+    pub costs: Option<Costs>,
 }
 
 /// The latest view and, when it is not fresh, why.
@@ -166,10 +171,15 @@ fn answers(view: &ChainView, asked: &Questions) -> bool {
     asked.sectors.iter().all(sector)
         && asked.messages.keys().all(|id| view.fates.contains_key(id))
         && (asked.miner.is_none() || view.next_number.is_some())
+        && (asked.terms.is_none() || view.costs.is_some())
 }
 
-async fn read(
-    client: &Client,
+/// Reads everything that is asked, at one head.
+///
+/// # Errors
+/// The node does not answer one of the questions.
+pub async fn read<N: Node>(
+    client: &N,
     network: NetworkParams,
     head: TipSet,
     asked: &Questions,
@@ -183,6 +193,7 @@ async fn read(
         fates: BTreeMap::new(),
         next_number: None,
         worker_balance: None,
+        costs: None,
         head,
     };
     let Some(miner) = asked.miner else { return Ok(view) };
@@ -192,6 +203,9 @@ async fn read(
     let first = SectorNumber::try_from(1).ok();
     view.next_number = allocated.max().map_or(first, SectorNumber::next);
     view.worker_balance = Some(client.balance(&info.worker).await?);
+    if let Some((lifetime, size)) = asked.terms {
+        view.costs = Some(costs(client, miner, lifetime, size, head).await?);
+    }
     let delay = view.network.pre_commit_challenge_delay;
     let mut sectors = asked.sectors.clone();
     let suspects = asked.proven.intersection(&faults).chain(in_turn(&asked.proven, round));
@@ -213,23 +227,43 @@ async fn read(
     Ok(view)
 }
 
-#[derive(Clone, Copy)]
-struct Reader<'a> {
-    client: &'a Client,
+/// What a capacity sector of this size and lifetime locks.
+async fn costs<N: Node>(
+    client: &N,
+    miner: MinerId,
+    lifetime: i64,
+    size: SectorSize,
+    head: &TipSet,
+) -> Result<Costs, ChainError> {
+    let info = SectorPreCommitInfo {
+        seal_proof: size.seal_proof().as_i64(),
+        sector_number: 0,
+        sealed_cid: cids::sealed(Hash32([0; 32])),
+        seal_rand_epoch: head.height.as_i64(),
+        deal_ids: Vec::new(),
+        expiration: head.height.plus(lifetime).as_i64(),
+        unsealed_cid: None,
+    };
+    let deposit = client.precommit_deposit(miner, &info, head).await?;
+    Ok(Costs { deposit, pledge: client.initial_pledge(lifetime, size, head).await? })
+}
+
+struct Reader<'a, N> {
+    client: &'a N,
     miner: MinerId,
     head: &'a TipSet,
     delay: i64,
 }
 
-impl Reader<'_> {
+impl<N: Node> Reader<'_, N> {
     async fn sector(
-        self,
+        &self,
         number: SectorNumber,
         ticket: Option<Epoch>,
         allocated: bool,
         faulty: bool,
     ) -> Result<(SectorNumber, Facts), ChainError> {
-        let Self { client, miner, head, delay } = self;
+        let Self { client, miner, head, delay } = *self;
         if !allocated {
             // a number that was never used has neither a pre-commit nor a sector
             let ticket = match ticket {
@@ -264,7 +298,7 @@ impl Reader<'_> {
         Ok((number, facts))
     }
 
-    async fn message(self, id: &MessageId, awaited: &Awaited) -> Result<(MessageId, Fate), ChainError> {
+    async fn message(&self, id: &MessageId, awaited: &Awaited) -> Result<(MessageId, Fate), ChainError> {
         let Awaited { cid, from, nonce } = awaited;
         Ok((id.clone(), self.client.fate(cid, from, *nonce, self.head).await?))
     }

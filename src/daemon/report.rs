@@ -2,6 +2,7 @@
 
 use super::world::World;
 use crate::{
+    outbox::{Batch, BatchState},
     plan::{Hold, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, Subject},
     sector::{
         ChainNow, Record, Stage, State, WakeUp,
@@ -9,8 +10,8 @@ use crate::{
         policy,
     },
     status::{
-        Alarm, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot,
-        Target, stake::Stake, words,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus,
+        SlotStatus, Snapshot, Target, stake::Stake, words,
     },
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
@@ -35,7 +36,7 @@ impl World {
             target: self.target(now),
             slots: views.iter().map(|view| self.slot_status(view)).collect(),
             sectors: self.sector_statuses(&views, plan, observed.chain, now),
-            batches: Vec::new(),
+            batches: self.batch_statuses(plan, now),
             counts: self.counts(),
             repos: self.repo_statuses(&observed),
             scheduling: self.waits.sums(),
@@ -77,7 +78,7 @@ impl World {
     fn chain_status(&self) -> ChainStatus {
         let sight = self.sight.borrow();
         let view = sight.view.as_ref();
-        let pending = self.messages.values().filter(|row| row.status.is_live()).count();
+        let pending = self.book.batches.values().filter(|batch| batch.state.is_live()).count();
         ChainStatus {
             network: view.map(|view| view.network.name.clone()),
             head: view.map(|view| view.head.height),
@@ -90,7 +91,7 @@ impl World {
     }
 
     fn target(&self, now: UnixMillis) -> Target {
-        let in_flight = self.records.values().filter(|r| !r.state.is_final() && !r.state.is_given_up()).count();
+        let in_flight = self.book.records.values().filter(|r| !r.state.is_final() && !r.state.is_given_up()).count();
         Target {
             wanted: self.desired.sectors,
             ordered: self.desired.sectors.saturating_sub(self.manifest.pledge.sectors),
@@ -114,7 +115,7 @@ impl World {
             let mean = *self.durations.get(&stage)?;
             let workers =
                 self.desired.slots.values().filter(|slot| slot.stages.contains(&stage)).map(|s| u64::from(s.count));
-            let done = self.records.values().filter(|r| past(r.state, stage)).count();
+            let done = self.book.records.values().filter(|r| past(r.state, stage)).count();
             let todo = self.desired.sectors.saturating_sub(u64::try_from(done).unwrap_or(u64::MAX));
             let running = self.tasks.values().filter(|task| task.stage == stage);
             let spent: u64 = running.map(|task| now.ms_since(task.started).min(mean)).sum();
@@ -124,7 +125,7 @@ impl World {
         }
         let view = self.sight.borrow().view.clone()?;
         let wait = view.network.pre_commit_challenge_delay.saturating_add(self.desired.policy.seed_confidence);
-        let waits = self.records.values().any(|r| !past(r.state, Stage::Commit) && r.seed.is_none());
+        let waits = self.book.records.values().any(|r| !past(r.state, Stage::Commit) && r.seed.is_none());
         let epochs = if waits { u64::try_from(wait).unwrap_or(0) } else { 0 };
         let chain = epochs.saturating_mul(view.network.block_delay_secs).saturating_mul(1000);
         Some(slowest.max(once.min(slowest.saturating_add(once))).saturating_add(chain))
@@ -194,6 +195,51 @@ impl World {
             .collect()
     }
 
+    /// Batches that are not settled, oldest first.
+    fn batch_statuses(&self, plan: &Plan, now: UnixMillis) -> Vec<BatchStatus> {
+        let held: BTreeMap<&Subject, &Hold> = plan.holds.iter().map(|hold| (&hold.about, hold)).collect();
+        let matters = |batch: &&Batch| match batch.state {
+            BatchState::Open { .. } | BatchState::Sealed | BatchState::Sent | BatchState::Landed(_) => true,
+            BatchState::Settled(_) | BatchState::Dissolved { .. } => false,
+        };
+        let mut batches: Vec<&Batch> = self.book.batches.values().filter(matters).collect();
+        batches.retain(|batch| !batch.sectors.is_empty());
+        batches.sort_by_key(|batch| batch.created);
+        let status = |batch: &Batch| {
+            let of_sector = |number: &SectorNumber| held.get(&Subject::Sector(*number)).copied();
+            let open = matches!(batch.state, BatchState::Open { .. });
+            let of_sectors = || batch.sectors.iter().filter(|_| open).filter_map(of_sector);
+            let leaves = of_sectors().filter_map(|hold| match hold.until {
+                WakeUp::Time(at) => Some(at),
+                WakeUp::NextHead | WakeUp::At(_) | WakeUp::Operator => None,
+            });
+            let own = held.get(&Subject::Message(batch.id.clone())).copied().or_else(|| of_sectors().next());
+            let pause = self.batch_pauses.get(&batch.id).filter(|pause| pause.until > now);
+            let by_state = match batch.state {
+                BatchState::Sent => Some("it to land".to_owned()),
+                BatchState::Landed(_) => Some("finality".to_owned()),
+                BatchState::Open { .. }
+                | BatchState::Sealed
+                | BatchState::Settled(_)
+                | BatchState::Dissolved { .. } => None,
+            };
+            BatchStatus {
+                id: batch.id.0.clone(),
+                kind: batch.kind.as_str().to_owned(),
+                state: batch.state.as_str().to_owned(),
+                sectors: batch.sectors.clone(),
+                oldest: batch.created,
+                leaves: leaves.min(),
+                waits_for: pause
+                    .map(|pause| format!("the node: {}", pause.why))
+                    .or_else(|| own.map(|hold| hold.reason.clone()))
+                    .or(by_state),
+                cids: batch.sent.iter().flat_map(|sent| sent.replaced.iter().chain([&sent.cid])).cloned().collect(),
+            }
+        };
+        batches.into_iter().map(status).collect()
+    }
+
     fn until(&self, wake: WakeUp, now: UnixMillis) -> Option<String> {
         match wake {
             WakeUp::NextHead => None,
@@ -211,7 +257,7 @@ impl World {
     }
 
     fn counts(&self) -> Vec<(String, u64)> {
-        let count = |state: &State| self.records.values().filter(|record| record.state == *state).count();
+        let count = |state: &State| self.book.records.values().filter(|record| record.state == *state).count();
         let counted =
             State::ALL.iter().map(|state| (state.to_string(), u64::try_from(count(state)).unwrap_or(u64::MAX)));
         counted.filter(|(_, count)| *count > 0).collect()
@@ -255,7 +301,7 @@ impl World {
             }
             RepoSeen::Closed | RepoSeen::Open(_) => None,
         });
-        let sectors = self.records.values().filter_map(|record| self.sector_alarm(record));
+        let sectors = self.book.records.values().filter_map(|record| self.sector_alarm(record));
         let unreadable = self.unreadable.iter().map(|row| {
             let remedy = "restore the database from a backup; seald works around the row";
             alarm(row.what.clone(), row.error.clone(), remedy)

@@ -94,7 +94,7 @@ impl World {
     }
 
     async fn order(&mut self, number: SectorNumber, order: Order, yes: bool) -> Result<Answer, StoreError> {
-        let Some(record) = self.records.get(&number) else { return Ok(Err(self.no_sector(number))) };
+        let Some(record) = self.book.records.get(&number) else { return Ok(Err(self.no_sector(number))) };
         let chain = self.observed(clock::now()).chain;
         let verdict = match judge(record, self.facts(record).as_ref(), chain, order) {
             Ok(verdict) => verdict,
@@ -103,9 +103,9 @@ impl World {
         let done = yes || !verdict.needs_yes;
         if done {
             tracing::info!(sector = %number, order = verb(order), "an operator gave an order");
-            self.record_all(vec![(number, verdict.event)], None).await?;
+            self.record_all(vec![(number, verdict.event)]).await?;
         }
-        let state = self.records.get(&number).map_or(sector::State::Packing, |record| record.state);
+        let state = self.book.records.get(&number).map_or(sector::State::Packing, |record| record.state);
         Ok(Ok(Reply::Ruling(Ruling {
             format_version: orders::FORMAT_VERSION,
             sector: number,

@@ -8,9 +8,10 @@ use super::{
     world::World,
 };
 use crate::{
+    book::Book,
     clock,
     manifest::{ChainSource, Manifest},
-    plan::{self, Desired, MinerSeen, Observed, ParamsSeen},
+    plan::{self, Desired, Funds, MinerSeen, Observed, ParamsSeen},
     proofs::{Prover, params},
     sector::Stage,
     store::{Store, StoreError},
@@ -105,10 +106,9 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     let mut world = World {
         desired: super::requests::desired(&manifest, &store).await?,
         prover,
-        records: BTreeMap::new(),
-        messages: BTreeMap::new(),
+        book: Book::default(),
         gone: BTreeMap::new(),
-        message_pauses: BTreeMap::new(),
+        batch_pauses: BTreeMap::new(),
         miner: None,
         miner_seen: MinerSeen::Unknown,
         miner_errand: false,
@@ -125,10 +125,11 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         devnet_started: false,
         started: BTreeSet::new(),
         tasks: BTreeMap::new(),
+        aggregating: BTreeMap::new(),
         last_task: 0,
         errands: JoinSet::new(),
         errand_of: BTreeMap::new(),
-        pushing: BTreeSet::new(),
+        handling: BTreeSet::new(),
         pauses: BTreeMap::new(),
         sight,
         questions,
@@ -141,7 +142,6 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         store,
     };
     world.reload().await?;
-    world.unpark();
     Ok((world, lock, sight_tx, questions_rx))
 }
 
@@ -183,12 +183,12 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, O
     let (desired, records, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
         Ok(store) => {
             let desired = super::requests::desired(manifest, &store).await?;
-            (desired, store.sectors().await?.0, store.setting(super::errands::MINER).await?)
+            (desired, store.sectors().await?.0, store.setting(super::miner::MINER).await?)
         }
         Err(StoreError::Missing { .. }) => (Desired::of(manifest), Vec::new(), None),
         Err(error) => return Err(error),
     };
-    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None, troubled: false };
+    let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
     let observed = Observed {
         now,
         chain: None,
@@ -200,7 +200,8 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, O
         repos: BTreeMap::new(),
         workers: BTreeMap::new(),
         sectors: records.into_iter().map(|record| (record.number, seen(record))).collect(),
-        messages: BTreeMap::new(),
+        batches: BTreeMap::new(),
+        funds: Funds::default(),
         next_number: None,
         durations: BTreeMap::new(),
     };

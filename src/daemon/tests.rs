@@ -1,23 +1,27 @@
 //! The daemon's memory and errands against a real database and scripted nodes: what was done twice or never by mistake.
 
 use super::{
-    errands::{Desk, Done, GONE, Handed},
+    errands::{Desk, Done},
+    news::News,
     observer::{ChainView, Questions, Sight},
     start::{self, Options, Until},
-    world::{News, World},
+    world::World,
 };
 use crate::{
+    book::{Change, Composed, Handed, OVERTAKEN},
     chain::{
-        Client, Endpoint, Executed, Fate, Limits, Message, NetworkParams, Pushed, TipSet,
+        Client, Endpoint, Executed, Fate, Limits, Message, NetworkParams, Sent, TipSet,
         fake::{Fake, Reply},
     },
     manifest,
+    outbox::{Batch, BatchState, MessageKind},
     proofs::Prover,
     sector::{
         Event, EventKind, Facts, MessageId, Record, State,
+        policy::parked,
         tests::{NOW, event},
     },
-    store::{Change, MessageKind, MessageStatus, OutboxMessage, StoreError},
+    store::StoreError,
     units::{AttoFil, Epoch, SectorNumber, SectorSize},
 };
 use serde_json::json;
@@ -57,11 +61,12 @@ fn head(height: i64) -> TipSet {
     TipSet { key: vec!["bafyhead".to_owned()], height: Epoch::new(height), timestamp: 0, base_fee: AttoFil::ZERO }
 }
 
-fn row(kind: MessageKind, status: MessageStatus, id: &str) -> OutboxMessage {
+fn sealed(kind: MessageKind, id: &str) -> Batch {
     let sectors = if kind == MessageKind::CreateMiner { Vec::new() } else { vec![number()] };
     let (from, to) = ("t01002".to_owned(), "t01000".to_owned());
     let message = Message { from, to, value: AttoFil::ZERO, method: 28, params: vec![1] };
-    OutboxMessage { id: MessageId(id.to_owned()), kind, sectors, message, created: NOW, status, attempts: 0 }
+    let open = Batch::open(MessageId(id.to_owned()), kind, sectors, NOW);
+    Batch { state: BatchState::Sealed, message: Some(message), ..open }
 }
 
 fn executed(exit_code: i64) -> Executed {
@@ -73,19 +78,28 @@ impl Bench {
     async fn pre_committed(&mut self) -> MessageId {
         let world = &mut self.world;
         let record = Record::new(number(), SectorSize::KiB2.seal_proof(), "disk".parse().unwrap(), NOW);
-        world.store.create(std::slice::from_ref(&record)).await.unwrap();
-        world.records.insert(number(), record);
+        world.commit(Change { created: vec![record], ..Change::default() }).await.unwrap();
         let way = [EventKind::Packed, EventKind::TicketDrawn, EventKind::PreCommit1Done, EventKind::PreCommit2Done];
         for kind in way {
-            world.record_all(vec![(number(), event(kind))], None).await.unwrap();
+            world.record_all(vec![(number(), event(kind))]).await.unwrap();
         }
-        let row = row(MessageKind::PreCommit, MessageStatus::Intended, "m-1");
-        let id = row.id.clone();
-        let events = vec![(number(), Event::PreCommitted { message: Some(id.clone()) })];
-        world.record_all(events, Some(row)).await.unwrap();
-        let pushed = MessageStatus::Pushed(Pushed { cid: "bafyours".to_owned(), nonce: 3 });
-        world.store.set_message(&id, &pushed, 1).await.unwrap();
-        world.messages.get_mut(&id).unwrap().status = pushed;
+        let id = MessageId("m-1".to_owned());
+        let joined = world.book.join(MessageKind::PreCommit, None, &[number()], id.clone(), NOW);
+        world.commit(joined).await.unwrap();
+        let message = sealed(MessageKind::PreCommit, "m-1").message.unwrap();
+        let composed = Composed { message: Some((vec![number()], message)), refused: Vec::new() };
+        let change = world.book.seal(&id, composed, MessageId("rest".to_owned()), NOW);
+        world.commit(change).await.unwrap();
+        let sent = Sent {
+            cid: "bafyours".to_owned(),
+            nonce: 3,
+            gas: Default::default(),
+            signed: None,
+            replaced: Vec::new(),
+            at: Epoch::new(90),
+        };
+        let change = world.book.handed(&id, Handed::Taken(sent), NOW);
+        world.commit(change).await.unwrap();
         id
     }
 
@@ -100,13 +114,14 @@ impl Bench {
             fates: fates.iter().map(|(id, fate)| ((*id).clone(), fate.clone())).collect(),
             next_number: None,
             worker_balance: None,
+            costs: None,
         };
         self.sight.send_replace(Sight { client: None, view: Some(Arc::new(view)), told: None, trouble: None });
         self.world.on_view().await.unwrap();
     }
 
-    fn status(&self, id: &MessageId) -> &MessageStatus {
-        &self.world.messages[id].status
+    fn state(&self, id: &MessageId) -> &BatchState {
+        &self.world.book.batches[id].state
     }
 
     fn desk(&self, node: Endpoint) -> Desk {
@@ -122,16 +137,17 @@ impl Bench {
     }
 }
 
+// matrix: D6
 #[tokio::test]
-async fn a_message_that_stays_gone_is_given_up() {
+async fn a_message_whose_nonce_stays_taken_is_given_up() {
     let mut bench = bench().await;
     let id = bench.pre_committed().await;
-    bench.sees(100, &[(&id, Fate::Gone)]).await;
+    bench.sees(100, &[(&id, Fate::Overtaken)]).await;
     bench.sees(101, &[(&id, Fate::Waiting)]).await;
-    bench.sees(102, &[(&id, Fate::Gone)]).await;
-    assert_eq!(bench.status(&id).as_str(), "pushed", "it came back in between");
-    bench.sees(103, &[(&id, Fate::Gone)]).await;
-    assert_eq!(bench.status(&id), &MessageStatus::Refused { why: GONE.to_owned() });
+    bench.sees(102, &[(&id, Fate::Overtaken)]).await;
+    assert_eq!(bench.state(&id), &BatchState::Sent, "it came back in between");
+    bench.sees(103, &[(&id, Fate::Overtaken)]).await;
+    assert_eq!(bench.state(&id), &BatchState::Dissolved { why: OVERTAKEN.to_owned() });
 }
 
 #[tokio::test]
@@ -139,12 +155,12 @@ async fn that_a_message_landed_counts_at_the_head_it_is_read_at() {
     let mut bench = bench().await;
     let id = bench.pre_committed().await;
     bench.sees(100, &[(&id, Fate::Executed(executed(0)))]).await;
-    assert!(bench.world.facts(&bench.world.records[&number()]).is_some());
+    assert!(bench.world.facts(&bench.world.book.records[&number()]).is_some());
     // a reorganisation has taken it back, and nobody has looked yet
     bench.sees(110, &[]).await;
-    assert_eq!(bench.world.facts(&bench.world.records[&number()]), None);
+    assert_eq!(bench.world.facts(&bench.world.book.records[&number()]), None);
     bench.sees(110, &[(&id, Fate::Waiting)]).await;
-    assert_eq!(bench.status(&id).as_str(), "pushed");
+    assert_eq!(bench.state(&id), &BatchState::Sent);
 }
 
 #[tokio::test]
@@ -154,19 +170,18 @@ async fn after_a_write_that_failed_the_database_is_the_truth() {
     let world = &mut bench.world;
     // done, although it was said that it failed
     let landed = event(EventKind::PreCommitLanded);
-    let after = world.records[&number()].apply(&landed, NOW).unwrap();
-    let change =
-        Change { sectors: vec![(after.clone(), landed.clone())], message: None, durations: Vec::new(), at: NOW };
+    let after = world.book.records[&number()].apply(&landed, NOW).unwrap();
+    let change = Change { sectors: vec![(after.clone(), landed.clone())], at: NOW, ..Change::default() };
     world.store.commit(&change).await.unwrap();
-    let error = world.record_all(vec![(number(), landed.clone())], None).await.unwrap_err();
+    let error = world.record_all(vec![(number(), landed.clone())]).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
     world.doubt(&error);
     assert!(
         world.stale && world.snapshot(&crate::plan::Plan::default(), NOW).alarms.iter().any(|a| a.about == "database")
     );
     world.reload().await.unwrap();
-    assert_eq!(world.records[&number()], after);
-    world.record_all(vec![(number(), landed)], None).await.unwrap();
+    assert_eq!(world.book.records[&number()], after);
+    world.record_all(vec![(number(), landed)]).await.unwrap();
     assert_eq!((world.stale, &world.store_trouble), (false, &None));
 }
 
@@ -174,15 +189,15 @@ async fn after_a_write_that_failed_the_database_is_the_truth() {
 async fn a_parked_sector_gets_a_new_budget_at_the_next_start() {
     let mut bench = bench().await;
     bench.pre_committed().await;
-    for _ in 0..bench.world.desired.policy.attempts {
-        bench.world.record_all(vec![(number(), event(EventKind::ChainPreCommitFailed))], None).await.unwrap();
-        bench.world.record_all(vec![(number(), Event::RetryWaitSeed)], None).await.unwrap();
+    let policy = bench.world.desired.policy;
+    while parked(&bench.world.book.records[&number()], &policy).is_none() {
+        bench.world.record_all(vec![(number(), event(EventKind::ChainPreCommitFailed))]).await.unwrap();
+        bench.world.record_all(vec![(number(), Event::RetryWaitSeed)]).await.unwrap();
     }
-    assert_eq!(bench.world.records[&number()].attempts, bench.world.desired.policy.attempts);
     let Bench { world, _lock, folder, .. } = bench;
     drop((world, _lock));
     let again = bench_in(folder).await;
-    let record = &again.world.records[&number()];
+    let record = &again.world.book.records[&number()];
     assert_eq!((record.state, record.attempts), (State::WaitSeed, 0));
 }
 
@@ -200,7 +215,8 @@ async fn an_errand_that_panics_comes_back() {
 #[tokio::test]
 async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
     let bench = bench().await;
-    let sent = OutboxMessage { attempts: 1, ..row(MessageKind::PreCommit, MessageStatus::Intended, "m-1") };
+    let sent = Batch { attempts: 1, ..sealed(MessageKind::PreCommit, "m-1") };
+    let fee = AttoFil::from_atto(1_000);
     let methods = |node: &Fake| node.asked().into_iter().map(|asked| asked.method).collect::<Vec<_>>();
     let key = fvm_shared::address::Address::new_bls(&[1; 48]).unwrap().to_string();
     let (of_away, of_changed) = (key.clone(), key);
@@ -210,7 +226,7 @@ async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again
         _ => Reply::Error(1, "busy"),
     })
     .await;
-    let Done::Pushed { result, .. } = bench.desk(away.endpoint()).push(sent.clone()).await else { panic!() };
+    let Done::Handed { result, .. } = bench.desk(away.endpoint()).push(sent.clone(), fee).await else { panic!() };
     assert!(matches!(result, Handed::Unclear(_)), "{result:?}");
     assert!(!methods(&away).contains(&"MpoolPushMessage".to_owned()), "{:?}", methods(&away));
     // it is nowhere, and the actor would not take it any more: it does not wait for ever
@@ -220,7 +236,7 @@ async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again
         _ => Reply::Error(3, "the ticket is too old"),
     })
     .await;
-    let Done::Pushed { result, .. } = bench.desk(changed.endpoint()).push(sent).await else { panic!() };
+    let Done::Handed { result, .. } = bench.desk(changed.endpoint()).push(sent, fee).await else { panic!() };
     assert!(matches!(&result, Handed::Refused(why) if why.contains("too old")), "{result:?} {:?}", methods(&changed));
 }
 
@@ -229,8 +245,9 @@ async fn a_miner_is_not_paid_for_again_and_again_nor_on_another_network() {
     let bench = bench().await;
     let nobody = || Endpoint { url: "http://127.0.0.1:1".to_owned(), token: None };
     for id in ["m-1", "m-2", "m-3"] {
-        let failed = MessageStatus::Landed(executed(16));
-        bench.world.store.add_message(&row(MessageKind::CreateMiner, failed, id)).await.unwrap();
+        let failed = BatchState::Landed(executed(16));
+        let batch = Batch { state: failed, ..sealed(MessageKind::CreateMiner, id) };
+        bench.world.store.put_batch(&batch).await.unwrap();
     }
     let Done::Miner(Err(why)) = bench.desk(nobody()).miner().await else { panic!() };
     assert!(why.contains("failed on chain 3 times"), "{why}");

@@ -86,10 +86,12 @@ const fn run(action: &Action) -> Option<SectorNumber> {
         | Action::CreateSector { .. }
         | Action::Record { .. }
         | Action::DrawTicket(_)
-        | Action::SubmitPreCommit(_)
-        | Action::SubmitCommit(_)
-        | Action::SubmitTerminate(_)
-        | Action::Push(_) => None,
+        | Action::Join { .. }
+        | Action::Aggregate { .. }
+        | Action::Seal { .. }
+        | Action::Push { .. }
+        | Action::Resend(_)
+        | Action::Reprice { .. } => None,
     }
 }
 

@@ -4,9 +4,14 @@
 //! from the seed and the branch. A message executes in the tipset that includes it; as on the real network its
 //! effects are seen through the key of the next one.
 
+mod pool;
+
+pub use pool::{Asked, Refusal};
+
 use super::{
     address,
-    ledger::{BLOCK_GAS_LIMIT, Context, Message, Receipt, State, Verify, plus},
+    gas::BLOCK_GAS_LIMIT,
+    ledger::{Context, Message, Receipt, State, Verify, plus},
     randomness::Randomness,
 };
 use crate::{
@@ -64,19 +69,42 @@ pub struct Chain {
     /// Message CIDs of the tipsets that have any.
     blocks: BTreeMap<i64, Vec<String>>,
     /// Every message ever accepted, by CID.
-    #[serde(with = "shared_values")]
+    #[serde(with = "super::ledger::shared_values")]
     messages: BTreeMap<String, Arc<Message>>,
     /// Including height and outcome, by CID.
-    #[serde(with = "shared_values")]
+    #[serde(with = "super::ledger::shared_values")]
     receipts: BTreeMap<String, Arc<(i64, Receipt)>>,
-    /// Messages waiting to be included, and the first height that may.
-    pending: BTreeMap<String, i64>,
+    /// CIDs of executed messages by sender and nonce.
+    executed: BTreeMap<String, BTreeMap<u64, String>>,
+    /// Messages waiting to be included, by sender and nonce.
+    pending: BTreeMap<String, BTreeMap<u64, Waiting>>,
     /// CIDs by the idempotency key they were pushed with.
     uuids: BTreeMap<String, String>,
     /// From which height on which base fee holds, ascending.
     base_fees: Vec<(i64, AttoFil)>,
+    /// Most gas of a block.
+    block_gas: u64,
     /// How many wallets the node has.
     wallets: u64,
+}
+
+/// A message in the mempool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    cid: String,
+    /// First height that may include it.
+    not_before: i64,
+}
+
+/// Where a message landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landed<'a> {
+    /// CID of what landed: the message, or its fee replacement.
+    pub cid: &'a String,
+    /// Height of the tipset that has it; its effects are seen from the next one on.
+    pub included: i64,
+    /// What it gave.
+    pub receipt: &'a Receipt,
 }
 
 /// The next tipset before it is executed: everything needed to do that elsewhere.
@@ -86,6 +114,7 @@ pub struct Job {
     state: Arc<State>,
     messages: Vec<(String, Arc<Message>)>,
     base_fee: AttoFil,
+    block_gas: u64,
     challenge_delay: i64,
     randomness: Randomness,
 }
@@ -94,7 +123,8 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Block {
     height: i64,
-    state: State,
+    /// The one before when nothing changed.
+    state: Arc<State>,
     included: Vec<(String, Receipt)>,
     /// Messages that wait because a proof in them cannot be judged.
     pub undecided: Vec<(String, ProofError)>,
@@ -103,16 +133,15 @@ pub struct Block {
 impl Job {
     /// Executes what can be; the rest stays in the mempool.
     pub fn run(self, verify: Verify<'_>) -> Block {
-        let Self { height, state, messages, base_fee, challenge_delay, randomness } = self;
+        let Self { height, mut state, messages, base_fee, block_gas, challenge_delay, randomness } = self;
         let context = Context { epoch: height, base_fee, challenge_delay, randomness: &randomness, verify };
-        let mut state = Arc::unwrap_or_clone(state);
         let (mut included, mut undecided, mut gas) = (Vec::new(), Vec::new(), 0_u64);
         for (cid, message) in messages {
             let total_gas = gas.saturating_add(message.gas_limit);
-            if total_gas > BLOCK_GAS_LIMIT || !is_payable(&state, &message) {
+            if total_gas > block_gas || !is_payable(&state, &message) {
                 continue;
             }
-            match state.apply(&message, &context) {
+            match Arc::make_mut(&mut state).apply(&message, &context) {
                 Ok(receipt) => {
                     gas = total_gas;
                     included.push((cid, receipt));
@@ -120,7 +149,9 @@ impl Job {
                 Err(error) => undecided.push((cid, error)),
             }
         }
-        state.end_epoch(height, challenge_delay);
+        if state.has_expired(height, challenge_delay) {
+            Arc::make_mut(&mut state).end_epoch(height, challenge_delay);
+        }
         Block { height, state, included, undecided }
     }
 }
@@ -146,9 +177,11 @@ impl Chain {
             blocks: BTreeMap::new(),
             messages: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            executed: BTreeMap::new(),
             pending: BTreeMap::new(),
             uuids: BTreeMap::new(),
             base_fees: vec![(0, BASE_FEE)],
+            block_gas: BLOCK_GAS_LIMIT,
             wallets: 1,
         }
     }
@@ -217,19 +250,6 @@ impl Chain {
         self.uuids.get(uuid)
     }
 
-    /// Messages waiting, with their CIDs, in no particular order.
-    pub fn pending(&self) -> impl Iterator<Item = (&String, &Arc<Message>)> {
-        self.pending.keys().filter_map(|cid| self.messages.get_key_value(cid))
-    }
-
-    /// The nonce that the sender's next message gets.
-    pub fn next_nonce(&self, from: &str) -> u64 {
-        let tip = self.tip();
-        let on_chain = tip.resolve(from).and_then(|id| tip.actor(id)).map_or(0, |actor| actor.nonce);
-        let waiting = self.pending().filter(|(_, m)| m.from == from).map(|(_, m)| m.nonce.saturating_add(1)).max();
-        waiting.unwrap_or(0).max(on_chain)
-    }
-
     /// Including height and receipt of a message, once the tipset that shows it is there.
     pub fn receipt(&self, cid: &str) -> Option<&(i64, Receipt)> {
         self.receipts.get(cid).map(Arc::as_ref).filter(|(height, _)| *height < self.head)
@@ -237,29 +257,33 @@ impl Chain {
 
     /// The executed message that took the nonce of this one.
     pub fn executed_instead(&self, message: &Message) -> Option<(&String, &Arc<Message>)> {
-        let same_nonce = |m: &Message| m.from == message.from && m.nonce == message.nonce;
-        self.messages.iter().find(|(cid, m)| same_nonce(m) && self.receipt(cid).is_some())
+        let cid = self.executed.get(&message.from)?.get(&message.nonce)?;
+        self.receipt(cid)?;
+        self.messages.get_key_value(cid)
     }
 
-    /// What a message would give if it came after what its sender already has in the mempool.
+    /// What became of a message: `None` while it has not landed or is unknown. With `replaced`, a fee replacement of
+    /// it counts too.
     ///
     /// # Errors
-    /// When a proof in it cannot be judged.
-    pub fn simulate(&self, message: &Message, verify: Verify<'_>) -> Result<Receipt, ProofError> {
-        let height = self.head.saturating_add(1);
-        let (randomness, challenge_delay) = (&self.randomness, self.challenge_delay);
-        let context = Context { epoch: height, base_fee: AttoFil::ZERO, challenge_delay, randomness, verify };
-        let mut state = Arc::unwrap_or_clone(self.tip());
-        let mut before: Vec<&Arc<Message>> =
-            self.pending().map(|(_, m)| m).filter(|m| m.from == message.from).collect();
-        before.sort_by_key(|m| m.nonce);
-        // their proofs were judged when they were pushed
-        let trusting = Context { verify: &|_, _| Ok(true), ..context };
-        for earlier in before {
-            state.apply(earlier, &trusting)?;
+    /// The node's words when another message took its nonce.
+    pub fn landed(&self, cid: &str, replaced: bool) -> Result<Option<Landed<'_>>, String> {
+        let Some((cid, message)) = self.messages.get_key_value(cid) else { return Ok(None) };
+        if let Some(found) = self.landed_as(cid) {
+            return Ok(Some(found));
         }
-        let nonce = state.resolve(&message.from).and_then(|id| state.actor(id)).map_or(0, |actor| actor.nonce);
-        state.apply(&Message { nonce, gas_limit: BLOCK_GAS_LIMIT, ..message.clone() }, &context)
+        match self.executed_instead(message) {
+            None => Ok(None),
+            Some((other, instead)) if replaced && instead.same_call(message) => Ok(self.landed_as(other)),
+            Some((other, _)) => Err(format!(
+                "found message with equal nonce as the one we are looking for ({cid} n {}, found {other})",
+                message.nonce
+            )),
+        }
+    }
+
+    fn landed_as<'a>(&'a self, cid: &'a String) -> Option<Landed<'a>> {
+        self.receipt(cid).map(|(height, receipt)| Landed { cid, included: *height, receipt })
     }
 
     // ── growing ──
@@ -272,28 +296,33 @@ impl Chain {
             self.randomness.fork(height, now_ms);
         }
         let base_fee = self.base_fee(height);
-        let may_go = |cid: &String, m: &Message| {
-            m.fee_cap >= base_fee && self.pending.get(cid).is_some_and(|not_before| *not_before <= height)
-        };
-        let mut messages: Vec<(String, Arc<Message>)> =
-            self.pending().filter(|(cid, m)| may_go(cid, m)).map(|(cid, m)| (cid.clone(), Arc::clone(m))).collect();
-        messages.sort_by(|(_, a), (_, b)| (&a.from, a.nonce).cmp(&(&b.from, b.nonce)));
-        let (challenge_delay, randomness) = (self.challenge_delay, self.randomness.clone());
-        Job { height, state: self.tip(), messages, base_fee, challenge_delay, randomness }
+        // by sender and nonce: a nonce whose turn it is not is left out when it comes up
+        let messages = self
+            .pending
+            .values()
+            .flat_map(BTreeMap::values)
+            .filter(|waiting| waiting.not_before <= height)
+            .filter_map(|waiting| self.messages.get_key_value(&waiting.cid))
+            .filter(|(_, message)| message.fee_cap >= base_fee)
+            .map(|(cid, message)| (cid.clone(), Arc::clone(message)))
+            .collect();
+        let (block_gas, challenge_delay, randomness) = (self.block_gas, self.challenge_delay, self.randomness.clone());
+        Job { height, state: self.tip(), messages, base_fee, block_gas, challenge_delay, randomness }
     }
 
     /// Makes an executed tipset the head; whether it has messages.
     pub fn append(&mut self, block: Block) -> bool {
         let Block { height, state, included, undecided: _ } = block;
         let has_messages = !included.is_empty();
-        // an epoch that changed nothing shares its state with the one before
-        let tip = self.tip();
-        let state = if *tip == state { tip } else { Arc::new(state) };
         if has_messages {
             self.blocks.insert(height, included.iter().map(|(cid, _)| cid.clone()).collect());
         }
         for (cid, receipt) in included {
-            self.pending.remove(&cid);
+            if let Some(message) = self.messages.get(&cid).map(Arc::clone) {
+                // whatever waits with its nonce never can land
+                self.forget(&message.from, message.nonce);
+                self.executed.entry(message.from.clone()).or_default().insert(message.nonce, cid.clone());
+            }
             self.receipts.insert(cid, Arc::new((height, receipt)));
         }
         self.head = height;
@@ -323,7 +352,11 @@ impl Chain {
         let not_before = if delay == 0 { first } else { self.head.saturating_add(delay) };
         for cid in self.blocks.split_off(&first).into_values().flatten() {
             self.receipts.remove(&cid);
-            self.pending.insert(cid, not_before);
+            let Some(message) = self.messages.get(&cid).map(Arc::clone) else { continue };
+            if let Some(nonces) = self.executed.get_mut(&message.from) {
+                nonces.remove(&message.nonce);
+            }
+            self.wait(&message, Waiting { cid, not_before });
         }
         self.states.retain(|(height, _)| *height <= to);
         self.head = to;
@@ -331,26 +364,7 @@ impl Chain {
         Ok(())
     }
 
-    // ── what the node takes ──
-
-    /// Records a message; it is included from `not_before` on, or never when that is `None`.
-    pub fn accept(&mut self, message: Message, uuid: Option<String>, not_before: Option<i64>) -> String {
-        let cid = message.cid();
-        if let Some(height) = not_before {
-            // a fee replacement takes the place of the message with the same nonce
-            let replaced = self.pending().find(|(_, m)| m.from == message.from && m.nonce == message.nonce);
-            let replaced = replaced.map(|(cid, _)| cid.clone());
-            if let Some(replaced) = replaced {
-                self.pending.remove(&replaced);
-            }
-            self.pending.insert(cid.clone(), height);
-        }
-        if let Some(uuid) = uuid {
-            self.uuids.insert(uuid, cid.clone());
-        }
-        self.messages.insert(cid.clone(), Arc::new(message));
-        cid
-    }
+    // ── what is outside of messages ──
 
     /// One more wallet.
     pub fn add_wallet(&mut self) -> String {
@@ -366,6 +380,11 @@ impl Chain {
         self.base_fees.push((next, fee));
     }
 
+    /// Most gas of a block, and so of a message, from the next height on.
+    pub const fn set_block_gas(&mut self, gas: u64) {
+        self.block_gas = gas;
+    }
+
     /// Changes the state outside of any message, at the head; a reorganisation takes it back.
     ///
     /// # Errors
@@ -377,25 +396,6 @@ impl Chain {
             *tip = Arc::new(state);
         }
         Ok(())
-    }
-}
-
-/// Maps of shared values are plain maps in the file.
-mod shared_values {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::{collections::BTreeMap, sync::Arc};
-
-    pub fn serialize<S: Serializer, T: Serialize>(map: &BTreeMap<String, Arc<T>>, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(map.iter().map(|(key, value)| (key, value.as_ref())))
-    }
-
-    pub fn deserialize<'de, D, T>(from: D) -> Result<BTreeMap<String, Arc<T>>, D::Error>
-    where
-        D: Deserializer<'de>,
-        T: Deserialize<'de>,
-    {
-        let map = BTreeMap::<String, T>::deserialize(from)?;
-        Ok(map.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
     }
 }
 

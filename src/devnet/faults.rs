@@ -34,6 +34,31 @@ pub enum Fault {
         /// Method number.
         method: Option<u64>,
     },
+    /// The next `count` estimates name `pct` percent of the gas limit that they should.
+    Gas {
+        /// Percent; below 80 a message runs out of gas, since estimates have a margin of a quarter.
+        pct: u64,
+        /// How many.
+        #[serde(default = "one")]
+        count: u64,
+        /// Method number.
+        method: Option<u64>,
+    },
+    /// Another gas limit of a block, and so of a message, from the next epoch on.
+    BlockGas {
+        /// Gas.
+        gas: u64,
+    },
+    /// A message by somebody else's hand takes the sender's next nonce and is included at once.
+    Foreign {
+        /// The sender, the default wallet when not given.
+        address: Option<String>,
+    },
+    /// The node forgets the messages in its mempool.
+    Evict {
+        /// Only those with this nonce.
+        nonce: Option<u64>,
+    },
     /// The next `count` calls of an RPC method fail, each with a chance of `pct` percent.
     Fail(Failing),
     /// The last `epochs` tipsets are replaced, by one more of them.
@@ -81,14 +106,18 @@ pub enum Fault {
         /// AttoFIL, decimal text.
         atto: AttoFil,
     },
-    /// Forgets all rules (`drop`, `delay`, `fail`, `stall`).
+    /// Forgets all rules (`drop`, `delay`, `gas`, `fail`, `stall`).
     Clear,
 }
 
 /// The names of all faults with an example body each: what `GET /devnet/v1` lists.
-pub const EXAMPLES: [(&str, &str); 11] = [
+pub const EXAMPLES: [(&str, &str); 15] = [
     ("drop", r#"{"count":1,"method":28}"#),
     ("delay", r#"{"epochs":20,"count":1,"method":34}"#),
+    ("gas", r#"{"pct":50,"count":1,"method":28}"#),
+    ("block_gas", r#"{"gas":1000000000}"#),
+    ("foreign", r#"{"address":"t01000"}"#),
+    ("evict", r#"{"nonce":3}"#),
     ("fail", r#"{"method":"StateGetActor","count":3,"pct":100,"how":"error"}"#),
     ("reorg", r#"{"epochs":4,"delay":0,"force":false}"#),
     ("stall", r#"{"seconds":30}"#),
@@ -172,10 +201,15 @@ impl Fault {
             Self::BaseFee { atto } | Self::Fund { atto, .. } if *atto < AttoFil::ZERO => {
                 Err("an amount must not be negative".to_owned())
             }
+            Self::Gas { pct, .. } if *pct > 1000 => Err("pct must be 0 to 1000".to_owned()),
             Self::Fail(failing) if failing.pct > 100 => Err("pct must be 0 to 100".to_owned()),
             Self::Sector { miner, .. } => miner.parse::<MinerId>().map(|_| ()).map_err(|error| error.to_string()),
             Self::Drop { .. }
             | Self::Delay { .. }
+            | Self::Gas { .. }
+            | Self::BlockGas { .. }
+            | Self::Foreign { .. }
+            | Self::Evict { .. }
             | Self::Fail(_)
             | Self::Reorg { .. }
             | Self::Stall { .. }
@@ -197,11 +231,21 @@ pub struct Rule {
     delay: Option<i64>,
 }
 
+/// A rule about the next estimates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct GasRule {
+    count: u64,
+    method: Option<u64>,
+    pct: u64,
+}
+
 /// The rules in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Rules {
     /// About messages, first come first served.
     messages: Vec<Rule>,
+    /// About estimates, likewise.
+    gas: Vec<GasRule>,
     /// About calls.
     pub calls: Vec<Failing>,
     /// Calls looked at so far: what chance is drawn from.
@@ -222,6 +266,25 @@ impl Rules {
         let height = rule.delay.map(|epochs| next.saturating_add(epochs));
         self.messages.retain(|rule| rule.count > 0);
         height
+    }
+
+    /// Adds a rule about estimates.
+    pub fn add_gas(&mut self, count: u64, method: Option<u64>, pct: u64) {
+        self.gas.push(GasRule { count, method, pct });
+    }
+
+    /// Whether some rule is about estimates.
+    pub const fn concern_gas(&self) -> bool {
+        !self.gas.is_empty()
+    }
+
+    /// Percent of its gas limit that an estimate of this method names. Uses up the rule.
+    pub fn gas_pct(&mut self, method: u64) -> Option<u64> {
+        let rule = self.gas.iter_mut().find(|rule| rule.method.is_none_or(|wanted| wanted == method))?;
+        rule.count = rule.count.saturating_sub(1);
+        let pct = rule.pct;
+        self.gas.retain(|rule| rule.count > 0);
+        Some(pct)
     }
 
     /// Whether some rule is about this method.

@@ -1,14 +1,16 @@
-//! A chain for tests, with the steps of a sealing client. Simulated proofs, no clock.
+//! A chain for tests, with the steps of a sealing client. Simulated proofs, no clock, no socket, no file.
 
 use super::{
     chain::{Chain, Genesis},
-    ledger::{Message, Receipt},
+    gas,
+    ledger::{Message, Receipt, Verify},
     node::verifier,
     randomness::{INTERACTIVE_SEAL, SEAL_RANDOMNESS},
 };
 use crate::{
     chain::{
         cids,
+        messages::SNARK_PACK_V2,
         params::{
             CreateMinerParams, CreateMinerReturn, PreCommitSectorBatchParams2, ProveCommitSectors3Params,
             SectorActivationManifest, SectorPreCommitInfo, method,
@@ -28,18 +30,31 @@ pub fn chain() -> Chain {
 }
 
 pub fn mine(chain: &mut Chain, epochs: i64) {
+    mine_with(chain, epochs, &verifier(Prover::Simulated));
+}
+
+/// Tipsets on schedule, with another judge of proofs.
+pub fn mine_with(chain: &mut Chain, epochs: i64, verify: Verify<'_>) {
     for _ in 0..epochs {
         let now = chain.time_ms(chain.head + 1);
-        let block = chain.prepare(now).run(&verifier(Prover::Simulated));
+        let block = chain.prepare(now).run(verify);
         chain.append(block);
     }
 }
 
+/// Replaces the last `epochs` tipsets by one more; their messages wait until `delay` epochs after the old head.
+pub fn reorganise(chain: &mut Chain, epochs: i64, delay: i64, verify: Verify<'_>) {
+    let old = chain.head;
+    chain.rollback(epochs, delay).unwrap();
+    mine_with(chain, old - chain.head + 1, verify);
+}
+
 pub fn message(chain: &Chain, to: &str, value: AttoFil, method: u64, params: Vec<u8>) -> Message {
     let from = chain.wallets().next().unwrap();
-    let (gas_limit, fee_cap, premium) = (1_000_000_000, AttoFil::from_atto(1000), AttoFil::from_atto(10));
+    let (fee_cap, premium) = (AttoFil::from_atto(1000), AttoFil::from_atto(10));
     let nonce = chain.next_nonce(&from);
-    Message { from, to: to.to_owned(), nonce, value, gas_limit, fee_cap, premium, method, params }
+    let message = Message { from, to: to.to_owned(), nonce, value, gas_limit: 0, fee_cap, premium, method, params };
+    Message { gas_limit: gas::used_by(&message), ..message }
 }
 
 /// Sends from the default wallet and mines until it executed.
@@ -130,6 +145,18 @@ pub fn prove_params(proofs: &[(u64, Vec<u8>)], all: bool) -> ProveCommitSectors3
         aggregate_proof_type: None,
         require_activation_success: all,
         require_notification_success: false,
+    }
+}
+
+/// The aggregate of good proofs, in this order.
+pub fn aggregate_params(chain: &Chain, miner: u64, numbers: &[u64]) -> ProveCommitSectors3Params {
+    let proofs: Vec<_> = numbers.iter().map(|n| (*n, proof(chain, miner, *n))).collect();
+    let aggregate = simulated::aggregate(proofs.iter().map(|(_, proof)| proof.as_slice()));
+    ProveCommitSectors3Params {
+        sector_proofs: Vec::new(),
+        aggregate_proof: RawBytes::new(aggregate),
+        aggregate_proof_type: Some(SNARK_PACK_V2),
+        ..prove_params(&proofs, false)
     }
 }
 

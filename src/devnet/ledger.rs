@@ -4,7 +4,11 @@
 //! It follows the rules of the real actors for the methods a sealing daemon sends; every other method ends with
 //! exit code 22. It deliberately has no virtual machine, no signatures and no block rewards.
 
-use super::{address, miner::Miner, randomness::Randomness};
+use super::{
+    address, gas,
+    miner::{Done, Miner},
+    randomness::Randomness,
+};
 use crate::{
     chain::params::{CreateMinerParams, CreateMinerReturn, method},
     proofs::{PoRep, ProofError},
@@ -13,7 +17,7 @@ use crate::{
 use fvm_ipld_encoding::RawBytes;
 use fvm_shared::{address::Address, bigint::BigInt, econ::TokenAmount};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The power actor.
 pub const POWER_ACTOR: u64 = 4;
@@ -29,9 +33,6 @@ const WALLET_FUNDS: AttoFil = AttoFil::from_atto(1_000_000 * ATTO_PER_FIL);
 const RESERVE_FUNDS: AttoFil = AttoFil::from_atto(1_000_000_000 * ATTO_PER_FIL);
 /// What CreateMiner must bring: small, as on a developer network.
 pub const CREATION_DEPOSIT: AttoFil = AttoFil::from_atto(ATTO_PER_FIL / 100);
-/// Gas of one block, and so of one message. Source: lotus-full-node-api 3.0.
-pub const BLOCK_GAS_LIMIT: u64 = 10_000_000_000;
-
 /// Exit codes of the real actors and machine. Source: lotus-full-node-api 3.0.
 pub mod exit {
     /// The sender or its nonce is wrong.
@@ -106,19 +107,6 @@ impl Message {
         call(self) == call(other)
     }
 
-    /// Gas it uses: deterministic, so that an estimate is exact.
-    pub fn gas(&self) -> u64 {
-        let base = match self.method {
-            0 => 500_000,
-            method::CREATE_MINER => 30_000_000,
-            method::PRE_COMMIT_SECTOR_BATCH2 | method::PROVE_COMMIT_SECTORS3 => 20_000_000,
-            _ => 10_000_000,
-        };
-        // a pre-commit entry has about 70 bytes and a proof 192 or more: the bytes stand for the sectors
-        let bytes = u64::try_from(self.params.len()).unwrap_or(u64::MAX);
-        bytes.saturating_mul(200_000).saturating_add(base)
-    }
-
     /// The most it can cost its sender besides the value.
     pub fn max_fee(&self) -> AttoFil {
         times(self.fee_cap, self.gas_limit)
@@ -153,8 +141,8 @@ pub fn abort<T>(code: u32, text: impl Into<String>) -> Result<T, Halt> {
     Err(Halt::Exit(code, text.into()))
 }
 
-/// How proofs of replication are judged.
-pub type Verify<'a> = &'a (dyn Fn(&PoRep, &[u8]) -> Result<bool, ProofError> + Sync);
+/// How proofs of replication are judged: that of one statement, or the aggregate of several, in its order.
+pub type Verify<'a> = &'a (dyn Fn(&[PoRep], &[u8]) -> Result<bool, ProofError> + Sync);
 
 /// The world a message runs in.
 #[derive(Clone, Copy)]
@@ -187,7 +175,8 @@ pub struct Actor {
 pub struct State {
     actors: BTreeMap<u64, Actor>,
     /// Miner actors by id.
-    pub miners: BTreeMap<u64, Miner>,
+    #[serde(with = "shared_values")]
+    pub miners: BTreeMap<u64, Arc<Miner>>,
     next_id: u64,
 }
 
@@ -212,6 +201,11 @@ impl State {
         }
         let shown = address::show(&address);
         self.actors.iter().find(|(_, actor)| actor.address.as_ref() == Some(&shown)).map(|(id, _)| *id)
+    }
+
+    /// The key address of an account, given in any form.
+    pub fn key_address(&self, text: &str) -> Option<String> {
+        self.resolve(text).and_then(|id| self.actor(id)).and_then(|actor| actor.address.clone())
     }
 
     /// An account or actor.
@@ -243,7 +237,7 @@ impl State {
         if self.actor(sender).is_none_or(|actor| actor.nonce != message.nonce) {
             return failed(exit::SENDER_STATE, 0, "the nonce is not the sender's next");
         }
-        let gas = message.gas();
+        let gas = gas::used_by(message);
         let (paid_gas, out_of_gas) = if gas > message.gas_limit { (message.gas_limit, true) } else { (gas, false) };
         let fee = times(context.base_fee, paid_gas);
         if self.balance(sender) < fee {
@@ -272,13 +266,24 @@ impl State {
         Ok(Receipt { exit_code, value, gas_used: paid_gas, error })
     }
 
+    /// Whether the end of this epoch takes a pre-commit that nobody proved.
+    pub fn has_expired(&self, epoch: i64, challenge_delay: i64) -> bool {
+        self.miners.values().any(|miner| miner.has_expired(epoch, challenge_delay))
+    }
+
     /// What the network does by itself at the end of an epoch: burns the deposits of pre-commits nobody proved.
     pub fn end_epoch(&mut self, epoch: i64, challenge_delay: i64) {
+        let late = self.miners.iter_mut().filter(|(_, miner)| miner.has_expired(epoch, challenge_delay));
         let burnt: Vec<(u64, AttoFil)> =
-            self.miners.iter_mut().map(|(id, miner)| (*id, miner.expire_pre_commits(epoch, challenge_delay))).collect();
+            late.map(|(id, miner)| (*id, Arc::make_mut(miner).expire_pre_commits(epoch, challenge_delay))).collect();
         for (id, amount) in burnt {
             self.charge(id, amount);
         }
+    }
+
+    /// A miner to be changed.
+    pub fn miner_mut(&mut self, id: u64) -> Option<&mut Miner> {
+        self.miners.get_mut(&id).map(Arc::make_mut)
     }
 
     /// Gives `amount` of the reserve to an address, making the account when needed.
@@ -308,10 +313,12 @@ impl State {
             return self.create_miner(message, context.epoch);
         }
         let balance = self.balance(receiver);
-        let Some(miner) = self.miners.get_mut(&receiver) else {
+        let Some(miner) = self.miner_mut(receiver) else {
             return abort(exit::UNHANDLED, format!("actor {} has no method {}", message.to, message.method));
         };
-        miner.invoke(sender, balance, message, context)
+        let Done { value, burnt } = miner.invoke(sender, balance, message, context)?;
+        self.charge(receiver, burnt);
+        Ok(value)
     }
 
     fn create_miner(&mut self, message: &Message, epoch: i64) -> Result<Vec<u8>, Halt> {
@@ -337,7 +344,7 @@ impl State {
         let multiaddrs = params.multiaddrs.into_iter().map(|bytes| bytes.0).collect();
         let id_address = Address::new_id(id);
         let miner = Miner::new(id, owner, worker, size, epoch).with_contact(params.peer, multiaddrs);
-        self.miners.insert(id, miner);
+        self.miners.insert(id, Arc::new(miner));
         encode(&CreateMinerReturn { id_address, robust_address: robust })
     }
 
@@ -418,6 +425,37 @@ mod hex_bytes {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
         from_hex(&text).ok_or_else(|| D::Error::custom("not hexadecimal"))
+    }
+}
+
+/// Maps of shared values are plain maps in the file.
+pub mod shared_values {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::{collections::BTreeMap, sync::Arc};
+
+    /// Writes a plain map.
+    ///
+    /// # Errors
+    /// When a value does not encode.
+    pub fn serialize<S: Serializer, K: Serialize, T: Serialize>(
+        map: &BTreeMap<K, Arc<T>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_map(map.iter().map(|(key, value)| (key, value.as_ref())))
+    }
+
+    /// Reads a plain map.
+    ///
+    /// # Errors
+    /// When a value does not decode.
+    pub fn deserialize<'de, D, K, T>(from: D) -> Result<BTreeMap<K, Arc<T>>, D::Error>
+    where
+        D: Deserializer<'de>,
+        K: Deserialize<'de> + Ord,
+        T: Deserialize<'de>,
+    {
+        let map = BTreeMap::<K, T>::deserialize(from)?;
+        Ok(map.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
     }
 }
 

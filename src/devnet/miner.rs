@@ -1,8 +1,8 @@
 //! The miner actor: pre-commit and prove-commit with the real actor's checks and exit codes, deposits and pledge.
 //!
 //! Differences from the real actor, on purpose: a sector has power from its activation and keeps it without window
-//! PoSts (faults come from the fault API), there is no daily fee, the creation deposit never vests, and aggregated
-//! proofs, deals and every method not named here are refused.
+//! PoSts (faults come from the fault API), there is no daily fee, the creation deposit never vests, and deals and
+//! every method not named here are refused.
 
 use super::{
     deadline::{self, DeadlineInfo, Place},
@@ -12,13 +12,16 @@ use super::{
 use crate::{
     chain::{
         cids,
+        messages::{AGGREGATED_SECTORS, SNARK_PACK_V2},
         params::{
-            BatchReturn, FailCode, PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorPreCommitInfo, method,
+            BatchReturn, FailCode, PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorPreCommitInfo,
+            TerminateSectorsParams, TerminateSectorsReturn, TerminationDeclaration, method,
         },
     },
     proofs::PoRep,
     units::{AttoFil, Hash32, MinerId, SealProof, SectorNumber, SectorSize},
 };
+use fvm_ipld_encoding::RawBytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +36,12 @@ const MAX_EXTENSION: i64 = 3_680_640;
 /// Pledge of a 32 GiB sector, and the least of any: so that test sizes lock something to look at.
 const PLEDGE_32GIB: AttoFil = AttoFil::from_atto(200_000_000_000_000_000);
 const LEAST_PLEDGE: AttoFil = AttoFil::from_atto(1_000_000_000_000_000);
+/// Age of a sector from which on ending it costs the most: 140 days.
+const FULL_FEE_AGE: i64 = 140 * deadline::PERIOD;
+/// Most sectors that one message may end. Source: lotus-full-node-api 3g.
+const MOST_TERMINATIONS: u64 = 25_000;
+/// Longest aggregate. Source: lotus-full-node-api 5.
+const MOST_AGGREGATE_BYTES: usize = 81_960;
 const GIB_32: u64 = 32 << 30;
 
 /// Initial pledge of one sector.
@@ -44,6 +53,17 @@ pub fn pledge(size: SectorSize) -> AttoFil {
 /// Pre-commit deposit of one sector: part of its pledge, so that proving needs more funds, as on a real network.
 pub fn deposit(size: SectorSize) -> AttoFil {
     AttoFil::from_atto(times(pledge(size), 6).as_atto().checked_div(10).unwrap_or(0))
+}
+
+/// What ending a sector early costs: 8.5 percent of its pledge after 140 days, in proportion to its age before, and at
+/// least 2 percent. Source: lotus-full-node-api 3g; the part that a fault fee would raise needs rewards, which a devnet
+/// has none of.
+pub fn termination_fee(sector: &Sector, epoch: i64) -> AttoFil {
+    let age = epoch.saturating_sub(sector.activation).clamp(0, FULL_FEE_AGE);
+    let pledge = sector.pledge.as_atto();
+    let full = pledge.saturating_mul(85).div_euclid(1000);
+    let aged = full.saturating_mul(i128::from(age)).div_euclid(i128::from(FULL_FEE_AGE));
+    AttoFil::from_atto(aged.max(pledge.div_euclid(50)))
 }
 
 /// A pre-committed sector.
@@ -63,6 +83,14 @@ pub struct PreCommit {
     pub deposit: AttoFil,
     /// Epoch it executed at.
     pub epoch: i64,
+}
+
+impl PreCommit {
+    /// Whether its time to be proven is over, and the network takes its deposit.
+    const fn is_over(&self, epoch: i64, challenge_delay: i64) -> bool {
+        let age = MAX_PROVE_COMMIT.saturating_add(challenge_delay).saturating_add(CLEAN_UP_DELAY);
+        self.epoch.saturating_add(age) <= epoch
+    }
 }
 
 /// A proven sector.
@@ -94,6 +122,21 @@ pub enum Condition {
     Faulty,
     /// It counts no more; its pledge is free.
     Terminated,
+}
+
+/// What a method gave.
+#[derive(Debug)]
+pub struct Done {
+    /// CBOR return value.
+    pub value: Vec<u8>,
+    /// What of the actor's balance is to be burnt.
+    pub burnt: AttoFil,
+}
+
+impl Done {
+    const fn of(value: Vec<u8>) -> Self {
+        Self { value, burnt: AttoFil::ZERO }
+    }
 }
 
 /// A miner actor.
@@ -194,26 +237,34 @@ impl Miner {
         balance: AttoFil,
         message: &Message,
         context: &Context<'_>,
-    ) -> Result<Vec<u8>, Halt> {
-        let known = [method::PRE_COMMIT_SECTOR_BATCH2, method::PROVE_COMMIT_SECTORS3];
+    ) -> Result<Done, Halt> {
+        let known = [method::PRE_COMMIT_SECTOR_BATCH2, method::PROVE_COMMIT_SECTORS3, method::TERMINATE_SECTORS];
         if !known.contains(&message.method) {
             return abort(exit::UNHANDLED, format!("this devnet's miner actor has no method {}", message.method));
         }
         if sender != self.owner && sender != self.worker {
             return abort(exit::FORBIDDEN, format!("caller {} is neither owner nor worker", message.from));
         }
-        if message.method == method::PRE_COMMIT_SECTOR_BATCH2 {
-            self.pre_commit(&decode::<PreCommitSectorBatchParams2>(&message.params)?, balance, context)
-        } else {
-            self.prove_commit(&decode::<ProveCommitSectors3Params>(&message.params)?, balance, context)
+        match message.method {
+            method::PRE_COMMIT_SECTOR_BATCH2 => {
+                self.pre_commit(&decode(&message.params)?, balance, context).map(Done::of)
+            }
+            method::PROVE_COMMIT_SECTORS3 => {
+                self.prove_commit(&decode(&message.params)?, balance, context).map(Done::of)
+            }
+            _ => self.terminate(&decode(&message.params)?, context.epoch),
         }
+    }
+
+    /// Whether some pre-commit was not proven in time.
+    pub fn has_expired(&self, epoch: i64, challenge_delay: i64) -> bool {
+        self.pre_commits.values().any(|p| p.is_over(epoch, challenge_delay))
     }
 
     /// Removes the pre-commits that nobody proved in time; gives their deposits, which are to be burnt.
     pub fn expire_pre_commits(&mut self, epoch: i64, challenge_delay: i64) -> AttoFil {
-        let age = MAX_PROVE_COMMIT.saturating_add(challenge_delay).saturating_add(CLEAN_UP_DELAY);
         let before = self.deposits();
-        self.pre_commits.retain(|_, p| p.epoch.saturating_add(age) > epoch);
+        self.pre_commits.retain(|_, p| !p.is_over(epoch, challenge_delay));
         minus(before, self.deposits())
     }
 
@@ -311,10 +362,24 @@ impl Miner {
         context: &Context<'_>,
     ) -> Result<Vec<u8>, Halt> {
         let numbers = self.check_prove_commit(params, context)?;
+        let statements: Vec<PoRep> = numbers.iter().filter_map(|number| self.statement(*number, context)).collect();
+        let verified = if params.sector_proofs.is_empty() {
+            // the aggregate is of all sectors that are listed, those that come too late among them
+            if !(context.verify)(&statements, params.aggregate_proof.bytes()).map_err(Halt::Undecided)? {
+                return abort(exit::ILLEGAL_ARGUMENT, "aggregate seal verify failed");
+            }
+            vec![true; statements.len()]
+        } else {
+            let each = statements.iter().zip(&params.sector_proofs);
+            let judge = |(statement, proof): (&PoRep, &RawBytes)| {
+                (context.verify)(std::slice::from_ref(statement), proof.bytes())
+            };
+            each.map(judge).collect::<Result<_, _>>().map_err(Halt::Undecided)?
+        };
         let mut proven = Vec::new();
         let mut fail_codes = Vec::new();
-        for (index, (number, proof)) in numbers.iter().zip(&params.sector_proofs).enumerate() {
-            if self.proves(*number, proof, context)? {
+        for (index, (number, verified)) in numbers.iter().zip(verified).enumerate() {
+            if verified && !self.is_late(*number, context) {
                 proven.push(*number);
             } else {
                 fail_codes
@@ -334,11 +399,21 @@ impl Miner {
     fn check_prove_commit(&self, params: &ProveCommitSectors3Params, context: &Context<'_>) -> Result<Vec<u64>, Halt> {
         let numbers: Vec<u64> = params.sector_activations.iter().map(|activation| activation.sector_number).collect();
         let refuse = |why: &str| abort(exit::ILLEGAL_ARGUMENT, why);
-        if !params.aggregate_proof.bytes().is_empty() || params.aggregate_proof_type.is_some() {
-            return refuse("this devnet does not verify aggregated proofs: send one proof per sector");
+        let aggregate = params.aggregate_proof.bytes();
+        if aggregate.is_empty() == params.sector_proofs.is_empty() {
+            return refuse("exactly one of sector proofs and aggregate proof must be non-empty");
         }
-        if numbers.is_empty() || numbers.len() != params.sector_proofs.len() {
-            return refuse("sector activations and proofs differ in number, or there are none");
+        if aggregate.is_empty() {
+            if params.aggregate_proof_type.is_some() {
+                return refuse("aggregate proof type must be null with sector proofs bytes");
+            }
+            if numbers.len() != params.sector_proofs.len() {
+                return refuse("mismatched lengths of sector activations and sector proofs");
+            }
+        } else if params.aggregate_proof_type != Some(SNARK_PACK_V2) {
+            return refuse("aggregate proof type must be SnarkPackV2");
+        } else if !AGGREGATED_SECTORS.contains(&numbers.len()) || aggregate.len() > MOST_AGGREGATE_BYTES {
+            return refuse("too few or too many sectors, or too many bytes, in an aggregate");
         }
         if numbers.iter().collect::<BTreeSet<_>>().len() != numbers.len() {
             return refuse("duplicate sector number");
@@ -362,27 +437,27 @@ impl Miner {
         Ok(numbers)
     }
 
-    /// Whether the sector comes in time and its proof holds for the chain's own ticket and seed.
-    fn proves(&self, number: u64, bytes: &[u8], context: &Context<'_>) -> Result<bool, Halt> {
-        let (Some(pre_commit), Ok(sector)) = (self.pre_commits.get(&number), SectorNumber::try_from(number)) else {
-            return Ok(false);
-        };
-        let seed_epoch = pre_commit.epoch.saturating_add(context.challenge_delay);
-        if context.epoch > seed_epoch.saturating_add(MAX_PROVE_COMMIT) {
-            return Ok(false);
-        }
+    /// Whether the time to prove a pre-committed sector is over.
+    fn is_late(&self, number: u64, context: &Context<'_>) -> bool {
+        let last = |p: &PreCommit| p.epoch.saturating_add(context.challenge_delay).saturating_add(MAX_PROVE_COMMIT);
+        self.pre_commits.get(&number).is_none_or(|pre_commit| context.epoch > last(pre_commit))
+    }
+
+    /// What a proof of a pre-committed sector has to prove, by the chain's own ticket and seed.
+    fn statement(&self, number: u64, context: &Context<'_>) -> Option<PoRep> {
+        let pre_commit = self.pre_commits.get(&number)?;
         let miner = MinerId::new(self.id);
         let entropy = miner.to_entropy();
-        let statement = PoRep {
+        let seed_epoch = pre_commit.epoch.saturating_add(context.challenge_delay);
+        Some(PoRep {
             miner,
-            number: sector,
+            number: SectorNumber::try_from(number).ok()?,
             proof: pre_commit.proof,
             comm_r: pre_commit.comm_r,
             comm_d: cids::zero_comm_d(self.size),
             ticket: context.randomness.from_tickets(SEAL_RANDOMNESS, pre_commit.ticket_epoch, &entropy),
             seed: context.randomness.from_beacon(INTERACTIVE_SEAL, seed_epoch, &entropy),
-        };
-        (context.verify)(&statement, bytes).map_err(Halt::Undecided)
+        })
     }
 
     fn activate(&mut self, numbers: &[u64], balance: AttoFil, epoch: i64) -> Result<(), Halt> {
@@ -405,5 +480,35 @@ impl Miner {
             self.sectors.insert(number, sector);
         }
         Ok(())
+    }
+
+    /// Ends sectors for good: power and pledge go at once, the fee is burnt, the numbers stay used. The real actor may
+    /// leave a part of many terminations to later; this one is always done.
+    fn terminate(&mut self, params: &TerminateSectorsParams, epoch: i64) -> Result<Done, Halt> {
+        let refuse = |why: String| abort(exit::ILLEGAL_ARGUMENT, why);
+        let info = self.deadline(epoch);
+        let mut burnt = AttoFil::ZERO;
+        for TerminationDeclaration { deadline, partition, sectors } in &params.terminations {
+            if *deadline >= deadline::COUNT {
+                return refuse(format!("invalid deadline {deadline} of {}", deadline::COUNT));
+            }
+            if sectors.is_empty() || sectors.len() > MOST_TERMINATIONS {
+                return refuse(format!("a declaration needs 1 to {MOST_TERMINATIONS} sectors, not {}", sectors.len()));
+            }
+            if !info.is_mutable(*deadline) {
+                return refuse(format!("cannot terminate sectors in immutable deadline {deadline}"));
+            }
+            let place = Place { deadline: *deadline, partition: *partition };
+            for number in sectors.iter() {
+                let live = self.sectors.get_mut(&number).filter(|s| s.condition != Condition::Terminated);
+                let Some(sector) = live.filter(|sector| sector.place == place) else {
+                    return refuse(format!("can only terminate live sectors: {number} is none of that partition"));
+                };
+                sector.condition = Condition::Terminated;
+                burnt = plus(burnt, termination_fee(sector, epoch));
+            }
+        }
+        let value = encode(&TerminateSectorsReturn { done: true })?;
+        Ok(Done { value, burnt })
     }
 }

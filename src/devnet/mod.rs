@@ -10,7 +10,8 @@ pub mod chain;
 pub mod deadline;
 pub mod faults;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
+pub mod gas;
 pub mod ledger;
 pub mod miner;
 pub mod node;

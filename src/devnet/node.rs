@@ -5,7 +5,7 @@
 use super::{
     chain::Chain,
     faults::{Fault, How, Rules},
-    ledger::{Message, plus},
+    ledger::Message,
     persist::Home,
 };
 use crate::{
@@ -51,8 +51,15 @@ pub enum Request {
     PushSigned {
         /// The message.
         message: Message,
-        /// The same message.
-        reply: oneshot::Sender<Result<Message, String>>,
+        /// Its CID.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
+    /// What do the faults make of an estimate?
+    Estimate {
+        /// Method number.
+        method: u64,
+        /// Percent of the gas limit that is answered.
+        reply: oneshot::Sender<Option<u64>>,
     },
     /// Make a wallet.
     NewWallet {
@@ -234,8 +241,15 @@ impl Node {
 
     async fn serve(&mut self, request: Request) -> Result<Answer> {
         Ok(match request {
-            Request::Push { message, uuid, reply } => answer(reply, self.push(message, uuid)),
-            Request::PushSigned { message, reply } => answer(reply, self.push_signed(message)),
+            Request::Push { message, uuid, reply } => {
+                self.unsaved = true;
+                answer(reply, self.chain.push(message, uuid, &mut self.rules))
+            }
+            Request::PushSigned { message, reply } => {
+                self.unsaved = true;
+                answer(reply, self.chain.push_signed(message, &mut self.rules))
+            }
+            Request::Estimate { method, reply } => answer(reply, self.rules.gas_pct(method)),
             Request::NewWallet { reply } => {
                 self.unsaved = true;
                 answer(reply, self.chain.add_wallet())
@@ -249,57 +263,25 @@ impl Node {
         })
     }
 
-    fn push(&mut self, message: Message, uuid: Option<String>) -> Result<Message, String> {
-        let before = uuid.as_ref().and_then(|uuid| self.chain.pushed_as(uuid)).and_then(|cid| self.chain.message(cid));
-        if let Some(before) = before {
-            return Ok(Message::clone(before));
-        }
-        let message = Message { nonce: self.chain.next_nonce(&message.from), ..message };
-        self.accept(message, uuid)
-    }
-
-    fn push_signed(&mut self, message: Message) -> Result<Message, String> {
-        if self.chain.message(&message.cid()).is_some() {
-            return Ok(message);
-        }
-        let next = self.chain.next_nonce(&message.from);
-        if message.nonce > next {
-            return Err(format!("message nonce has too big a gap from expected nonce (expected {next})"));
-        }
-        let waiting = self.chain.pending().find(|(_, m)| m.from == message.from && m.nonce == message.nonce);
-        match waiting {
-            None if message.nonce < next => return Err(format!("message nonce too low (minimum {next})")),
-            Some((_, old)) => {
-                let premium = old.premium.as_atto();
-                let least = premium.saturating_add(premium / 4).saturating_add(1);
-                if message.premium.as_atto() < least {
-                    return Err(format!("replace by fee has too low GasPremium: at least {least} is needed"));
-                }
-            }
-            None => {}
-        }
-        self.accept(message, None)
-    }
-
-    fn accept(&mut self, message: Message, uuid: Option<String>) -> Result<Message, String> {
-        let tip = self.chain.tip();
-        let balance = tip.balance(tip.resolve(&message.from).ok_or("the sender is not on chain")?);
-        let needed = plus(message.value, message.max_fee());
-        if balance < needed {
-            return Err(format!("mpool push: not enough funds: {} < {}", balance.as_atto(), needed.as_atto()));
-        }
-        let not_before = self.rules.not_before(&message, self.chain.head.saturating_add(1));
-        self.chain.accept(message.clone(), uuid, not_before);
-        self.unsaved = true;
-        Ok(message)
-    }
-
     async fn inject(&mut self, fault: Fault) -> Result<Result<(), String>> {
         tracing::info!(?fault, "a fault was asked for");
         self.unsaved = true;
         match fault {
             Fault::Drop { count, method } => self.rules.add(count, method, None),
             Fault::Delay { epochs, count, method } => self.rules.add(count, method, Some(epochs)),
+            Fault::Gas { pct, count, method } => self.rules.add_gas(count, method, pct),
+            Fault::BlockGas { gas } => self.chain.set_block_gas(gas),
+            Fault::Foreign { address } => {
+                let from = address.or_else(|| self.chain.wallets().next()).unwrap_or_default();
+                let from = self.chain.tip().key_address(&from).unwrap_or(from);
+                if let Err(why) = self.chain.push_foreign(&from) {
+                    return Ok(Err(why));
+                }
+                self.mine().await?;
+            }
+            Fault::Evict { nonce } => {
+                self.chain.evict(None, nonce);
+            }
             Fault::Fail(failing) => self.rules.calls.push(failing),
             Fault::Reorg { epochs, delay, force: _ } => return self.reorg(epochs, delay).await,
             Fault::Stall { seconds: None } => self.pace = Pace::Stopped,
@@ -312,7 +294,7 @@ impl Node {
             Fault::Sector { miner, number, condition } => {
                 let id = miner.parse::<MinerId>().map_or(0, MinerId::as_u64);
                 return Ok(self.chain.interfere(|state| {
-                    let miner = state.miners.get_mut(&id).ok_or_else(|| format!("{miner} is not a miner"))?;
+                    let miner = state.miner_mut(id).ok_or_else(|| format!("{miner} is not a miner"))?;
                     miner.set_condition(number.as_u64(), condition)
                 }));
             }
@@ -344,8 +326,8 @@ impl Node {
 }
 
 /// The judge of proofs, for the ledger.
-pub fn verifier(prover: Prover) -> impl Fn(&PoRep, &[u8]) -> Result<bool, ProofError> + Sync {
-    move |statement, bytes| proofs::verify_porep(prover, statement, bytes)
+pub fn verifier(prover: Prover) -> impl Fn(&[PoRep], &[u8]) -> Result<bool, ProofError> + Sync {
+    move |claimed, bytes| proofs::verify(prover, claimed, bytes)
 }
 
 fn answer<T: Send + 'static>(reply: oneshot::Sender<T>, value: T) -> Answer {

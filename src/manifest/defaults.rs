@@ -29,9 +29,16 @@ max_precommit = "0.5 FIL"
 max_commit = "0.5 FIL"
 # Three hours: enough for a message to be replaced with a better fee a few times before a deadline passes.
 deadline_margin = "3h"
+# Missing a deadline costs a deposit or a sealed replica, which is worth far more than ten times the gas.
+urgent_factor = 10
+# Twenty epochs: a message that pays the base fee was included long before.
+replace_after = "10m"
 
 # What is ready at the same moment shares a message and nothing waits for company: at the base fees of the last
 # years a wait saves little, and a first sector held up for a reason nobody declared is worse.
+[batch]
+# Verifying an aggregate costs the gas of four to five single proofs.
+aggregate_from = 5
 [batch.precommit]
 max = 16
 wait = "0s"

@@ -239,6 +239,10 @@ pub struct Fees {
     pub base_fee_ceiling: Option<AttoFil>,
     /// This close to a deadline a message leaves without regard to the ceiling and to batch waits.
     pub deadline_margin: Duration,
+    /// How many times its cap a message may cost at a deadline.
+    pub urgent_factor: u32,
+    /// A message that pays less than the base fee is replaced by a dearer one after this long.
+    pub replace_after: Duration,
 }
 
 /// How sectors share messages.
@@ -248,6 +252,8 @@ pub struct Batch {
     pub precommit: BatchRule,
     /// Prove-commits.
     pub commit: BatchRule,
+    /// From this many proofs on they are aggregated where that is cheaper; `None` never.
+    pub aggregate_from: Option<u64>,
 }
 
 /// When a batch leaves: full, or its oldest sector has waited long enough.

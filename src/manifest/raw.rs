@@ -231,6 +231,11 @@ pub struct RawFees {
     pub base_fee_ceiling: Option<Text>,
     /// This close to a deadline a message leaves without regard to the ceiling and to batch waits.
     pub deadline_margin: Option<Text>,
+    /// How many times its cap a message may cost at a deadline; the cap grows evenly over the margin before it.
+    #[schemars(range(min = 1, max = 1000))]
+    pub urgent_factor: Option<u64>,
+    /// A message that pays less than the base fee is replaced by a dearer one after this long.
+    pub replace_after: Option<Text>,
 }
 
 /// How sectors share messages.
@@ -239,8 +244,11 @@ pub struct RawFees {
 pub struct RawBatch {
     /// Pre-commits; at most 256 in a message.
     pub precommit: Option<RawBatchRule>,
-    /// Prove-commits; at most 33 in a message.
+    /// Prove-commits; at most 819 in a message, and 33 where their proofs are not aggregated.
     pub commit: Option<RawBatchRule>,
+    /// From this many proofs on, 4 at least, one aggregate is made of them and sent when it is cheaper; 0 for never.
+    #[schemars(range(max = 819))]
+    pub aggregate_from: Option<u64>,
 }
 
 /// When a batch leaves.

@@ -317,29 +317,41 @@ fn sectors_of(reader: &mut Reader<'_>, key: &Key, power: Bytes, size: SectorSize
 }
 
 fn fees(reader: &mut Reader<'_>, raw: raw::RawFees) -> Option<Fees> {
-    let raw::RawFees { max_precommit, max_commit, base_fee_ceiling, deadline_margin } = raw;
+    let raw::RawFees { max_precommit, max_commit, base_fee_ceiling, deadline_margin, urgent_factor, replace_after } =
+        raw;
     let at = Key::of("fees");
     let max_precommit = optional(reader, &at.name("max_precommit"), max_precommit, parse_amount);
     let max_commit = optional(reader, &at.name("max_commit"), max_commit, parse_amount);
     let base_fee_ceiling = optional(reader, &at.name("base_fee_ceiling"), base_fee_ceiling, parse_amount);
     let deadline_margin = optional(reader, &at.name("deadline_margin"), deadline_margin, parse_duration);
+    let urgent_factor = urgent_factor.and_then(|factor| reader.within(&at.name("urgent_factor"), factor, 1, 1_000));
+    let replace_after = optional(reader, &at.name("replace_after"), replace_after, parse_duration);
     Some(Fees {
         max_precommit: max_precommit??,
         max_commit: max_commit??,
         base_fee_ceiling: base_fee_ceiling?,
         deadline_margin: deadline_margin??,
+        urgent_factor: u32::try_from(urgent_factor?).ok()?,
+        replace_after: replace_after??,
     })
 }
 
 fn batch(reader: &mut Reader<'_>, raw: raw::RawBatch) -> Option<Batch> {
-    // the miner actor's own bounds: sectors in one PreCommitSectorBatch2, and in one ProveCommitSectors3 whose
-    // proofs are not aggregated (its parameters must fit a message)
+    // the miner actor's own bounds: sectors in one PreCommitSectorBatch2; in one ProveCommitSectors3 whose proofs are not
+    // aggregated (its parameters must fit a message); and proofs in one aggregate
     const MOST_PRECOMMITS: u64 = 256;
     const MOST_COMMITS: u64 = 33;
-    let raw::RawBatch { precommit, commit } = raw;
+    const AGGREGATES: (u64, u64) = (4, 819);
+    let raw::RawBatch { precommit, commit, aggregate_from } = raw;
+    let at = Key::of("batch.aggregate_from");
+    let aggregate_from = match aggregate_from? {
+        0 => None,
+        from => Some(reader.within(&at, from, AGGREGATES.0, AGGREGATES.1)?),
+    };
+    let most_commits = if aggregate_from.is_some() { AGGREGATES.1 } else { MOST_COMMITS };
     let precommit = batch_rule(reader, "batch.precommit", precommit.unwrap_or_default(), MOST_PRECOMMITS);
-    let commit = batch_rule(reader, "batch.commit", commit.unwrap_or_default(), MOST_COMMITS);
-    Some(Batch { precommit: precommit?, commit: commit? })
+    let commit = batch_rule(reader, "batch.commit", commit.unwrap_or_default(), most_commits);
+    Some(Batch { precommit: precommit?, commit: commit?, aggregate_from })
 }
 
 fn batch_rule(reader: &mut Reader<'_>, at: &str, raw: raw::RawBatchRule, most: u64) -> Option<BatchRule> {

@@ -4,6 +4,7 @@
 //! [`Hold`], and `seald status` prints it: there is no silent waiting. An action is small, idempotent and names what
 //! it touches; a failed one is planned again. Nothing that is not declared is ever touched.
 
+mod batches;
 mod observed;
 mod sectors;
 mod setup;
@@ -12,14 +13,15 @@ pub mod space;
 mod tests;
 
 pub use observed::{
-    Assignee, BatchRule, Desired, MessageSeen, MinerSeen, Observed, ParamsSeen, RepoSeen, RepoWish, SectorSeen,
-    SlotWish,
+    Assignee, BatchRule, BatchSeen, Costs, Desired, Funds, MinerSeen, Observed, ParamsSeen, RepoSeen, RepoWish,
+    SectorSeen, SlotWish,
 };
 pub use sectors::promises;
 
 use crate::{
+    outbox::{Gas, MessageKind},
     sector::{Event, MessageId, Stage, WakeUp},
-    units::{RepoName, SectorNumber, SectorSize, SlotName},
+    units::{AttoFil, RepoName, SectorNumber, SectorSize, SlotName},
 };
 use std::fmt;
 
@@ -65,14 +67,49 @@ pub enum Action {
         /// The repo the replica shall be in when the stage is done.
         repo: RepoName,
     },
-    /// Put one pre-commit message for these sectors into the outbox.
-    SubmitPreCommit(Vec<SectorNumber>),
-    /// Put one prove-commit message for these sectors into the outbox.
-    SubmitCommit(Vec<SectorNumber>),
-    /// Put one termination message for these sectors into the outbox.
-    SubmitTerminate(Vec<SectorNumber>),
-    /// Hand an outbox message to the node.
-    Push(MessageId),
+    /// Put sectors into an open batch, or into a new one.
+    Join {
+        /// What the batch is for.
+        kind: MessageKind,
+        /// The batch; `None` opens one.
+        batch: Option<MessageId>,
+        /// The sectors.
+        sectors: Vec<SectorNumber>,
+    },
+    /// Make one proof of those of these sectors.
+    Aggregate {
+        /// The open batch.
+        batch: MessageId,
+        /// Its sectors, ascending.
+        sectors: Vec<SectorNumber>,
+        /// The worker.
+        worker: Assignee,
+    },
+    /// Compose the message of an open batch, with these of its sectors.
+    Seal {
+        /// The batch.
+        batch: MessageId,
+        /// The sectors.
+        sectors: Vec<SectorNumber>,
+        /// The most its gas may cost.
+        max_fee: AttoFil,
+    },
+    /// Hand a sealed message to the node.
+    Push {
+        /// The batch.
+        batch: MessageId,
+        /// The most its gas may cost.
+        max_fee: AttoFil,
+    },
+    /// Hand a message that the node forgot over once more.
+    Resend(MessageId),
+    /// Replace a message that waits by a dearer one with its nonce.
+    Reprice {
+        /// The batch.
+        batch: MessageId,
+        /// What it pays.
+        gas: Gas,
+    },
 }
 
 impl Action {
@@ -86,10 +123,12 @@ impl Action {
             | Self::Record { .. }
             | Self::DrawTicket(_)
             | Self::Run { .. }
-            | Self::SubmitPreCommit(_)
-            | Self::SubmitCommit(_)
-            | Self::SubmitTerminate(_)
-            | Self::Push(_) => false,
+            | Self::Join { .. }
+            | Self::Aggregate { .. }
+            | Self::Seal { .. }
+            | Self::Push { .. }
+            | Self::Resend(_)
+            | Self::Reprice { .. } => false,
         }
     }
 }
@@ -110,10 +149,18 @@ impl fmt::Display for Action {
             Self::Run { number, stage, worker, .. } => {
                 write!(f, "run {} of sector {number} on {worker}", stage.as_str())
             }
-            Self::SubmitPreCommit(numbers) => write!(f, "pre-commit sectors {}", list(numbers)),
-            Self::SubmitCommit(numbers) => write!(f, "prove-commit sectors {}", list(numbers)),
-            Self::SubmitTerminate(numbers) => write!(f, "terminate sectors {}", list(numbers)),
-            Self::Push(id) => write!(f, "send message {}", id.0),
+            Self::Join { kind, sectors, .. } => write!(f, "put sectors {} into a {kind} batch", list(sectors)),
+            Self::Aggregate { sectors, worker, .. } => {
+                write!(f, "aggregate the proofs of sectors {} on {worker}", list(sectors))
+            }
+            Self::Seal { batch, sectors, .. } => {
+                write!(f, "compose message {} for sectors {}", batch.0, list(sectors))
+            }
+            Self::Push { batch, .. } => write!(f, "send message {}", batch.0),
+            Self::Resend(id) => write!(f, "send message {} again, which the node forgot", id.0),
+            Self::Reprice { batch, gas } => {
+                write!(f, "replace message {} by one with fee cap {}", batch.0, gas.fee_cap)
+            }
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::space::Room;
 use crate::{
     manifest::{ChainSource, Manifest, Task},
+    outbox::{Batch, FeeRule},
     sector::{ChainNow, Facts, MessageId, Policy, Record, Stage},
-    units::{AttoFil, RepoName, SectorNumber, SectorSize, SlotName, UnixMillis},
+    units::{AttoFil, Epoch, RepoName, SectorNumber, SectorSize, SlotName, UnixMillis},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,10 +75,14 @@ pub struct Desired {
     pub precommit: BatchRule,
     /// Prove-commit batching.
     pub commit: BatchRule,
+    /// Proofs are aggregated from this many on; `None` never.
+    pub aggregate_from: Option<usize>,
     /// No message is sent while a gas unit costs more, unless a deadline is near.
     pub base_fee_ceiling: Option<AttoFil>,
-    /// How near, in epochs.
-    pub deadline_margin: i64,
+    /// What pre-commits may cost.
+    pub precommit_fees: FeeRule,
+    /// What prove-commits may cost.
+    pub commit_fees: FeeRule,
     /// Rules of waiting and retrying.
     pub policy: Policy,
 }
@@ -101,7 +106,16 @@ impl Desired {
             max: usize::try_from(max).unwrap_or(usize::MAX),
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         };
-        let margin = manifest.fees.deadline_margin.as_millis().checked_div(EPOCH_MS).unwrap_or(0);
+        let epochs = |time: std::time::Duration| {
+            i64::try_from(time.as_millis().checked_div(EPOCH_MS).unwrap_or(0)).unwrap_or(i64::MAX)
+        };
+        let fees = &manifest.fees;
+        let fee_rule = |cap: AttoFil| FeeRule {
+            cap,
+            urgent_factor: fees.urgent_factor,
+            margin: epochs(fees.deadline_margin),
+            replace_after: epochs(fees.replace_after),
+        };
         Self {
             devnet: manifest.chain.source == ChainSource::Devnet,
             sector_size: manifest.miner.sector_size,
@@ -121,14 +135,16 @@ impl Desired {
             max_in_flight: manifest.pledge.max_in_flight,
             precommit: rule(manifest.batch.precommit.max, manifest.batch.precommit.wait),
             commit: rule(manifest.batch.commit.max, manifest.batch.commit.wait),
-            base_fee_ceiling: manifest.fees.base_fee_ceiling,
-            deadline_margin: i64::try_from(margin).unwrap_or(i64::MAX),
+            aggregate_from: manifest.batch.aggregate_from.and_then(|from| usize::try_from(from).ok()),
+            base_fee_ceiling: fees.base_fee_ceiling,
+            precommit_fees: fee_rule(fees.max_precommit),
+            commit_fees: fee_rule(fees.max_commit),
             policy: Policy {
                 message_confidence: manifest.chain.message_confidence,
                 seed_confidence: manifest.chain.seed_confidence,
                 ticket_max_age: TICKET_MAX_AGE,
                 ticket_lookback: TICKET_LOOKBACK,
-                margin: i64::try_from(margin).unwrap_or(i64::MAX),
+                margin: epochs(fees.deadline_margin),
                 to_precommit: None,
                 attempts: ATTEMPTS,
             },
@@ -233,19 +249,39 @@ pub struct SectorSeen {
     pub facts: Option<Facts>,
     /// Something is being done for it already, such as `commit on cpu/0`.
     pub busy: Option<String>,
-    /// The node did not let its last message be composed.
-    pub troubled: bool,
 }
 
-/// A message that has not landed.
+/// A batch that may still land.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageSeen {
-    /// The sectors it carries.
-    pub sectors: Vec<SectorNumber>,
-    /// It is being handed to the node right now.
+pub struct BatchSeen {
+    /// The batch.
+    pub batch: Batch,
+    /// It is being composed, aggregated or handed over right now.
     pub busy: bool,
     /// Not to be handed over again before.
     pub retry_at: Option<UnixMillis>,
+    /// The node that took it knows it no more, since this height.
+    pub gone_since: Option<Epoch>,
+    /// The sectors, ascending, whose proofs were tried to be made one as they are now.
+    pub aggregate: Option<Vec<SectorNumber>>,
+}
+
+/// What there is to spend, and what things cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Funds {
+    /// What the miner's worker account holds; `None` until it was read.
+    pub balance: Option<AttoFil>,
+    /// `None` until they were read.
+    pub costs: Option<Costs>,
+}
+
+/// What one sector locks, at the present head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Costs {
+    /// With its pre-commit.
+    pub deposit: AttoFil,
+    /// With its proof; the deposit is part of it.
+    pub pledge: AttoFil,
 }
 
 /// What is.
@@ -271,8 +307,10 @@ pub struct Observed {
     pub workers: BTreeMap<Assignee, bool>,
     /// Sectors by number.
     pub sectors: BTreeMap<SectorNumber, SectorSeen>,
-    /// Outbox messages not yet taken by a node.
-    pub messages: BTreeMap<MessageId, MessageSeen>,
+    /// Batches of sectors that may still land.
+    pub batches: BTreeMap<MessageId, BatchSeen>,
+    /// What there is to spend.
+    pub funds: Funds,
     /// Neither we nor the chain ever used this number or a higher one; `None` until the chain was asked.
     pub next_number: Option<SectorNumber>,
     /// Mean duration of each stage that was ever measured, milliseconds.

@@ -2,15 +2,16 @@
 //! the target wants them and what is in flight can still be finished.
 
 use super::{
-    Action, Assignee, BatchRule, Desired, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, SectorSeen, Subject,
+    Action, Assignee, Desired, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, SectorSeen, Subject, batches,
     space::{self, Reservations},
 };
 use crate::{
+    outbox::{BatchState, MessageKind},
     sector::{
-        self, Class, Next, Policy, Record, Stage, State, WakeUp,
+        self, MessageId, Next, Policy, Record, Stage, State, WakeUp,
         deadlines::{forecast, nearest},
     },
-    units::{RepoName, SectorNumber, UnixMillis},
+    units::{RepoName, SectorNumber},
 };
 use std::collections::BTreeMap;
 
@@ -20,9 +21,7 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     }
     let mut desk =
         Desk { desired, observed, free: free_workers(desired, observed), promised: promises(desired, observed) };
-    let mut precommits = Vec::new();
-    let mut commits = Vec::new();
-    let mut terminations = Vec::new();
+    let mut ready: batches::Ready<'_> = BTreeMap::new();
     let mut work = Vec::new();
     let policy = policy(desired, observed);
     for (number, seen) in &observed.sectors {
@@ -37,22 +36,24 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             Next::Rest => {}
             Next::Wait(wait) => plan.hold(Subject::Sector(*number), wait.reason, wait.until),
             Next::Record(event) => plan.actions.push(Action::Record { number: *number, event }),
-            Next::SubmitPreCommit => precommits.push(seen),
-            Next::SubmitCommit => commits.push(seen),
-            Next::SubmitTerminate => terminations.push(*number),
+            Next::SubmitPreCommit => ready.entry(MessageKind::PreCommit).or_default().push(seen),
+            Next::SubmitCommit => ready.entry(MessageKind::Commit).or_default().push(seen),
+            Next::SubmitTerminate => ready.entry(MessageKind::Terminate).or_default().push(seen),
             Next::DrawTicket => work.push((Stage::PreCommit1, seen)),
             Next::Work(stage) => work.push((stage, seen)),
         }
     }
-    batch(&precommits, &desired.precommit, observed.now, plan, Action::SubmitPreCommit);
-    batch(&commits, &desired.commit, observed.now, plan, Action::SubmitCommit);
-    terminations.chunks(TERMINATIONS).for_each(|some| plan.actions.push(Action::SubmitTerminate(some.to_vec())));
+    let aggregate = batches::plan(desired, observed, &ready, plan);
     // later stages first: they free what earlier ones need; of a stage, first who has the least time left
     let slack = |record| nearest(record, observed.chain?, &policy).map(|deadline| deadline.slack);
     work.sort_by_key(|(stage, seen)| {
         let slack = slack(&seen.record).unwrap_or(i64::MAX);
         (std::cmp::Reverse(*stage), slack, seen.busy.is_none(), seen.record.number)
     });
+    // a message that waits for its proofs holds up many sectors: it comes before their single stages
+    for (batch, sectors) in aggregate {
+        desk.aggregate(batch, sectors, plan);
+    }
     for (stage, seen) in work {
         if seen.busy.is_some() {
             desk.take_worker(stage);
@@ -61,11 +62,7 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         }
     }
     desk.create(plan);
-    push(desired, observed, plan);
 }
-
-/// Terminations in one message; an operator asks for each, so there are few.
-const TERMINATIONS: usize = 100;
 
 /// The rules, with how long sealing takes here.
 fn policy(desired: &Desired, observed: &Observed) -> Policy {
@@ -82,7 +79,7 @@ fn wait_for_miner(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         plan.hold(Subject::Pledge, format!("the miner, then {wanted} sectors are sealed"), WakeUp::NextHead);
     }
     let sectors = observed.sectors.iter().filter(|(_, seen)| seen.busy.is_none() && !seen.record.state.is_final());
-    let messages = observed.messages.iter().filter(|(_, message)| !message.busy);
+    let messages = observed.batches.iter().filter(|(_, seen)| !seen.busy && seen.batch.state == BatchState::Sealed);
     let waiting = sectors.map(|(number, _)| Subject::Sector(*number));
     for about in waiting.chain(messages.map(|(id, _)| Subject::Message(id.clone()))) {
         plan.hold(about, "the miner", WakeUp::NextHead);
@@ -143,6 +140,19 @@ impl Desk<'_> {
                 Action::Run { number, stage, worker, repo }
             }
         });
+    }
+
+    /// Has the proofs of an open batch made one.
+    fn aggregate(&mut self, batch: MessageId, sectors: Vec<SectorNumber>, plan: &mut Plan) {
+        match self.take_worker(Stage::Commit) {
+            Some(worker) => plan.actions.push(Action::Aggregate { batch, sectors, worker }),
+            None => {
+                let reason = format!("its batch's proofs to be made one by {}", self.no_worker(Stage::Commit));
+                for number in sectors {
+                    plan.hold(Subject::Sector(number), reason.clone(), WakeUp::NextHead);
+                }
+            }
+        }
     }
 
     /// The most specialised worker that is free: one that can do everything is kept for what only it can do.
@@ -250,60 +260,3 @@ impl Desk<'_> {
 
 /// Sectors created in one plan: the rest follows in the next turn, so that no turn is long.
 const CREATE_AT_ONCE: u64 = 64;
-
-fn batch(
-    ready: &[&SectorSeen],
-    rule: &BatchRule,
-    now: UnixMillis,
-    plan: &mut Plan,
-    action: impl Fn(Vec<SectorNumber>) -> Action,
-) {
-    // one that is refused takes the whole message with it, so one that failed before goes alone
-    let failed = |seen: &SectorSeen| {
-        seen.troubled || seen.record.failure.as_ref().is_some_and(|failure| failure.class == Class::Chain)
-    };
-    let (alone, ready): (Vec<&SectorSeen>, Vec<&SectorSeen>) = ready.iter().partition(|seen| failed(seen));
-    plan.actions.extend(alone.iter().map(|seen| action(vec![seen.record.number])));
-    let mut ready: Vec<_> = ready.iter().map(|seen| (seen.record.entered, seen.record.number)).collect();
-    ready.sort_unstable();
-    for group in ready.chunks(rule.max.max(1)) {
-        let oldest = group.first().map_or(now, |(entered, _)| *entered);
-        let numbers: Vec<_> = group.iter().map(|(_, number)| *number).collect();
-        if group.len() >= rule.max || now.ms_since(oldest) >= rule.wait_ms {
-            plan.actions.push(action(numbers));
-            continue;
-        }
-        let until = oldest.plus_ms(i64::try_from(rule.wait_ms).unwrap_or(i64::MAX));
-        for number in numbers {
-            let reason = format!("company in its message ({} of {})", group.len(), rule.max);
-            plan.hold(Subject::Sector(number), reason, WakeUp::Time(until));
-        }
-    }
-}
-
-/// Outbox messages to be handed to the node.
-fn push(desired: &Desired, observed: &Observed, plan: &mut Plan) {
-    for (id, message) in observed.messages.iter().filter(|(_, message)| !message.busy) {
-        let about = Subject::Message(id.clone());
-        let dear = desired.base_fee_ceiling.filter(|ceiling| observed.base_fee > *ceiling);
-        match (message.retry_at.filter(|at| *at > observed.now), dear) {
-            (Some(at), _) => plan.hold(about, "the next attempt to send it", WakeUp::Time(at)),
-            (None, Some(ceiling)) if !deadline_near(desired, observed, &message.sectors) => {
-                let reason = format!("a base fee of at most {ceiling} (it is {})", observed.base_fee);
-                plan.hold(about, reason, WakeUp::NextHead);
-            }
-            (None, _) => plan.actions.push(Action::Push(id.clone())),
-        }
-    }
-}
-
-fn deadline_near(desired: &Desired, observed: &Observed, sectors: &[SectorNumber]) -> bool {
-    let Some(chain) = observed.chain else { return false };
-    let deadline = |record: &Record| match (&record.ticket, record.precommit.as_ref().and_then(|p| p.landed.as_ref())) {
-        (_, Some(landed)) => Some(landed.epoch.plus(chain.challenge_delay).plus(sector::PROVE_COMMIT_WINDOW)),
-        (Some(ticket), None) => Some(ticket.epoch.plus(desired.policy.ticket_max_age)),
-        (None, None) => None,
-    };
-    let records = sectors.iter().filter_map(|number| observed.sectors.get(number));
-    records.filter_map(|seen| deadline(&seen.record)).any(|at| at.since(chain.head) <= desired.deadline_margin)
-}

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     manifest,
+    outbox::BatchState,
     sector::{
-        Class, Failure, State,
+        State,
         tests::{CHAIN, NOW},
     },
     units::{AttoFil, Bytes},
@@ -28,8 +29,8 @@ fn sectors_of(action: &Action) -> Vec<SectorNumber> {
         | Action::Record { number, .. }
         | Action::DrawTicket(number)
         | Action::Run { number, .. } => vec![*number],
-        Action::SubmitPreCommit(numbers) | Action::SubmitCommit(numbers) | Action::SubmitTerminate(numbers) => {
-            numbers.clone()
+        Action::Join { sectors, .. } | Action::Seal { sectors, .. } | Action::Aggregate { sectors, .. } => {
+            sectors.clone()
         }
         Action::OpenRepo(_)
         | Action::StopWorker(_)
@@ -37,13 +38,18 @@ fn sectors_of(action: &Action) -> Vec<SectorNumber> {
         | Action::PrepareMiner
         | Action::PrepareParams(_)
         | Action::StartWorker(_)
-        | Action::Push(_) => Vec::new(),
+        | Action::Push { .. }
+        | Action::Resend(_)
+        | Action::Reprice { .. } => Vec::new(),
     }
 }
 
 fn worker_of(action: &Action) -> Option<&Assignee> {
     match action {
-        Action::StopWorker(worker) | Action::StartWorker(worker) | Action::Run { worker, .. } => Some(worker),
+        Action::StopWorker(worker)
+        | Action::StartWorker(worker)
+        | Action::Run { worker, .. }
+        | Action::Aggregate { worker, .. } => Some(worker),
         Action::OpenRepo(_)
         | Action::StartDevnet
         | Action::PrepareMiner
@@ -51,10 +57,11 @@ fn worker_of(action: &Action) -> Option<&Assignee> {
         | Action::CreateSector { .. }
         | Action::Record { .. }
         | Action::DrawTicket(_)
-        | Action::SubmitPreCommit(_)
-        | Action::SubmitCommit(_)
-        | Action::SubmitTerminate(_)
-        | Action::Push(_) => None,
+        | Action::Join { .. }
+        | Action::Seal { .. }
+        | Action::Push { .. }
+        | Action::Resend(_)
+        | Action::Reprice { .. } => None,
     }
 }
 
@@ -103,7 +110,7 @@ proptest! {
             repos: reversed(&observed.repos),
             workers: reversed(&observed.workers),
             sectors: reversed(&observed.sectors),
-            messages: reversed(&observed.messages),
+            batches: reversed(&observed.batches),
             ..observed.clone()
         };
         prop_assert_eq!(plan(&desired_again, &observed_again), plan(&desired, &observed));
@@ -137,12 +144,23 @@ proptest! {
                         prop_assert!(matches!(observed.repos.get(name), Some(RepoSeen::Open(_))));
                     }
                 }
-                Action::Push(id) => prop_assert!(!observed.messages[id].busy),
-                Action::Record { .. }
-                | Action::DrawTicket(_)
-                | Action::SubmitPreCommit(_)
-                | Action::SubmitCommit(_)
-                | Action::SubmitTerminate(_) => {
+                Action::Push { batch, .. } => {
+                    prop_assert!(!observed.batches[batch].busy);
+                    prop_assert_eq!(&observed.batches[batch].batch.state, &BatchState::Sealed);
+                }
+                Action::Resend(batch) | Action::Reprice { batch, .. } => {
+                    prop_assert!(!observed.batches[batch].busy);
+                    prop_assert_eq!(&observed.batches[batch].batch.state, &BatchState::Sent);
+                }
+                Action::Seal { batch, sectors, .. } | Action::Aggregate { batch, sectors, .. } => {
+                    let BatchSeen { batch, busy, .. } = &observed.batches[batch];
+                    let is_open = matches!(batch.state, BatchState::Open { .. });
+                    prop_assert!(is_open && !busy && sectors.iter().all(|number| batch.sectors.contains(number)));
+                }
+                Action::Join { batch, .. } if batch.as_ref().is_some_and(|id| observed.batches[id].busy) => {
+                    prop_assert!(false, "a batch is joined that is being sealed");
+                }
+                Action::Record { .. } | Action::DrawTicket(_) | Action::Join { .. } => {
                     prop_assert!(sectors_of(&action).iter().all(|number| observed.sectors[number].busy.is_none()));
                 }
             }
@@ -169,7 +187,7 @@ proptest! {
     #[test]
     fn a_plan_is_bounded((desired, observed) in world()) {
         let plan = plan(&desired, &observed);
-        let size = observed.sectors.len() + observed.messages.len() + desired.repos.len();
+        let size = observed.sectors.len() + observed.batches.len() + desired.repos.len();
         let workers = desired.workers().count() + observed.workers.len();
         prop_assert!(plan.actions.len() <= size + workers + 3 + 64);
         prop_assert!(plan.holds.len() <= size + 3 + 2);
@@ -184,9 +202,10 @@ proptest! {
             let explained = acted.contains(number) || held.contains(&Subject::Sector(*number));
             prop_assert!(seen.record.state.is_final() || seen.busy.is_some() || explained, "{} {:#?}", number, plan);
         }
-        for (id, message) in &observed.messages {
-            let explained = plan.actions.contains(&Action::Push(id.clone()));
-            prop_assert!(message.busy || explained || held.contains(&Subject::Message(id.clone())), "{:#?}", plan);
+        for (id, seen) in observed.batches.iter().filter(|(_, seen)| seen.batch.state == BatchState::Sealed) {
+            let pushes = |action: &Action| matches!(action, Action::Push { batch, .. } if batch == id);
+            let explained = plan.actions.iter().any(pushes);
+            prop_assert!(seen.busy || explained || held.contains(&Subject::Message(id.clone())), "{:#?}", plan);
         }
         for name in desired.repos.keys() {
             let open = matches!(observed.repos.get(name), Some(RepoSeen::Open(_)));
@@ -271,12 +290,11 @@ proptest! {
             Action::PrepareMiner => 4,
             Action::PrepareParams(_) => 5,
             Action::Record { .. } => 6,
-            Action::SubmitPreCommit(_) => 7,
-            Action::SubmitCommit(_) => 8,
-            Action::SubmitTerminate(_) => 9,
-            Action::DrawTicket(_) | Action::Run { .. } => 10,
+            Action::Join { .. } => 7,
+            Action::Seal { .. } => 8,
+            Action::Push { .. } | Action::Resend(_) | Action::Reprice { .. } => 9,
+            Action::DrawTicket(_) | Action::Run { .. } | Action::Aggregate { .. } => 10,
             Action::CreateSector { .. } => 11,
-            Action::Push(_) => 12,
         };
         prop_assert!(plan(&desired, &observed).actions.iter().is_sorted_by_key(rank));
     }
@@ -308,7 +326,11 @@ fn fresh() -> Observed {
         repos: BTreeMap::new(),
         workers: BTreeMap::new(),
         sectors: BTreeMap::new(),
-        messages: BTreeMap::new(),
+        batches: BTreeMap::new(),
+        funds: Funds {
+            balance: Some(AttoFil::from_atto(1_000_000_000_000_000_000_000)),
+            costs: Some(Costs { deposit: AttoFil::from_atto(3), pledge: AttoFil::from_atto(5) }),
+        },
         next_number: None,
         durations: BTreeMap::new(),
     }
@@ -417,21 +439,102 @@ fn sectors_in_flight_get_their_parameters_though_no_more_are_wanted() {
     assert!(plan(&none, &missing).actions.contains(&Action::PrepareParams(SIZE)));
 }
 
-#[test]
-fn a_sector_whose_message_failed_does_not_take_others_with_it_again() {
-    let desired = Desired { precommit: BatchRule { max: 4, wait_ms: 0 }, ..devnet() };
-    let mut observed = ready(&desired);
-    observed.sectors = (0..4).map(|n| (number(n), precommit_sector(n))).collect();
-    let sent = |observed: &Observed| {
-        let actions = plan(&desired, observed).actions;
-        let sent = actions.into_iter().filter(|action| matches!(action, Action::SubmitPreCommit(_)));
-        sent.map(|action| sectors_of(&action)).collect::<Vec<_>>()
+/// Sectors that want a pre-commit, all of them in one open batch.
+fn wanting(desired: &Desired, count: u64) -> Observed {
+    let mut observed =
+        Observed { sectors: (0..count).map(|n| (number(n), precommit_sector(n))).collect(), ..ready(desired) };
+    let join = plan(desired, &observed).actions.into_iter().find(|a| matches!(a, Action::Join { .. }));
+    observed = done(observed, &join.expect("they join a batch"));
+    observed
+}
+
+/// Sectors of the messages that are composed now.
+fn sealed(plan: &Plan) -> Vec<Vec<u64>> {
+    let of = |action: &Action| match action {
+        Action::Seal { sectors, .. } => Some(sectors.iter().map(|number| number.as_u64()).collect()),
+        _ => None,
     };
-    let numbers = |all: &[u64]| all.iter().map(|n| number(*n)).collect::<Vec<_>>();
-    assert_eq!(sent(&observed), [numbers(&[0, 1, 2, 3])]);
-    // refused by the chain, or by the node before there was a message
-    let refused = Failure { class: Class::Chain, doing: "sending".to_owned(), error: "refused".to_owned() };
-    observed.sectors.get_mut(&number(1)).unwrap().record.failure = Some(refused);
-    observed.sectors.get_mut(&number(3)).unwrap().troubled = true;
-    assert_eq!(sent(&observed), [numbers(&[1]), numbers(&[3]), numbers(&[0, 2])]);
+    plan.actions.iter().filter_map(of).collect()
+}
+
+const MINUTE: u64 = 60_000;
+
+// matrix: D18
+#[test]
+fn a_batch_leaves_when_its_oldest_sector_has_waited_long_enough() {
+    let desired = Desired { precommit: BatchRule { max: 100, wait_ms: 30 * MINUTE }, sectors: 1_000, ..devnet() };
+    let mut observed = wanting(&desired, 1);
+    // one arrives every minute, which does not wind the clock up again
+    for minute in 1..30 {
+        observed.now = NOW.plus_ms(minute * 60_000);
+        let number = number(u64::try_from(minute).unwrap());
+        let mut seen = precommit_sector(number.as_u64());
+        seen.record.entered = observed.now;
+        observed.sectors.insert(number, seen);
+        let plan = plan(&desired, &observed);
+        assert_eq!(sealed(&plan), Vec::<Vec<u64>>::new(), "minute {minute}");
+        observed = plan.actions.iter().filter(|a| matches!(a, Action::Join { .. })).fold(observed, done);
+    }
+    observed.now = NOW.plus_ms(30 * 60_000);
+    assert_eq!(sealed(&plan(&desired, &observed)), [(0..30).collect::<Vec<_>>()]);
+}
+
+// matrix: A2
+#[test]
+fn three_hundred_sectors_make_two_batches() {
+    let desired = Desired { precommit: BatchRule { max: 256, wait_ms: 0 }, sectors: 300, ..devnet() };
+    let mut observed =
+        Observed { sectors: (0..300).map(|n| (number(n), precommit_sector(n))).collect(), ..ready(&desired) };
+    let first = plan(&desired, &observed);
+    observed = first.actions.iter().filter(|a| matches!(a, Action::Join { .. })).fold(observed, done);
+    let sealed = sealed(&plan(&desired, &observed));
+    assert_eq!(sealed.iter().map(Vec::len).collect::<Vec<_>>(), [256, 44]);
+    assert_eq!(sealed.concat().into_iter().collect::<BTreeSet<_>>().len(), 300);
+}
+
+// matrix: D16
+#[test]
+fn what_cannot_be_paid_waits_and_the_rest_goes_on() {
+    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 10, ..devnet() };
+    desired.precommit_fees.cap = AttoFil::from_atto(10);
+    let mut observed = wanting(&desired, 10);
+    // the gas, and deposit and pledge of six
+    observed.funds.balance = Some(AttoFil::from_atto(10 + 6 * 5 + 4));
+    // the most urgent go first
+    observed.sectors.get_mut(&number(9)).unwrap().record.ticket.as_mut().unwrap().epoch = CHAIN.head.plus(-3000);
+    let plan = plan(&desired, &observed);
+    assert_eq!(sealed(&plan), [vec![0, 1, 2, 3, 4, 9]]);
+    let waiting: Vec<_> = plan.holds.iter().filter(|hold| hold.reason.contains("in the worker's wallet")).collect();
+    assert_eq!(waiting.len(), 4, "{:#?}", plan.holds);
+}
+
+// matrix: D2
+#[test]
+fn a_deposit_is_not_locked_when_no_pledge_could_follow() {
+    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 1, ..devnet() };
+    desired.precommit_fees.cap = AttoFil::from_atto(10);
+    let mut observed = wanting(&desired, 1);
+    observed.funds.balance = Some(AttoFil::from_atto(10 + 3));
+    let held = plan(&desired, &observed);
+    assert!(sealed(&held).is_empty() && text(&held)[0].contains("funds: "), "{held:#?}");
+    // the same sector goes as soon as there is enough
+    observed.funds.balance = Some(AttoFil::from_atto(10 + 5));
+    assert_eq!(sealed(&plan(&desired, &observed)), [vec![0]]);
+}
+
+// matrix: E7
+#[test]
+fn a_near_deadline_fills_no_batch() {
+    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 60 * MINUTE }, sectors: 10, ..devnet() };
+    (desired.precommit_fees.margin, desired.commit_fees.margin) = (100, 100);
+    let mut observed = wanting(&desired, 2);
+    assert_eq!(sealed(&plan(&desired, &observed)), Vec::<Vec<u64>>::new());
+    observed.sectors.get_mut(&number(1)).unwrap().record.ticket.as_mut().unwrap().epoch = CHAIN.head.plus(99 - 3780);
+    assert_eq!(sealed(&plan(&desired, &observed)), [vec![0, 1]]);
+}
+
+#[test]
+fn nobody_waits_for_company_that_cannot_come() {
+    let desired = Desired { precommit: BatchRule { max: 10, wait_ms: 60 * MINUTE }, sectors: 2, ..devnet() };
+    assert_eq!(sealed(&plan(&desired, &wanting(&desired, 2))), [vec![0, 1]]);
 }

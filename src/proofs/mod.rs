@@ -2,12 +2,16 @@
 //!
 //! Runs in workers and in the devnet, never in the daemon.
 
+mod aggregate;
+mod labels;
 pub mod layout;
 pub mod params;
 #[cfg(feature = "proofs")]
 mod real;
 pub mod simulated;
 pub mod stages;
+
+pub use aggregate::{aggregate, verify_aggregate};
 
 use crate::{
     sector::Class,
@@ -83,6 +87,18 @@ pub fn verify_porep(prover: Prover, statement: &PoRep, bytes: &[u8]) -> Result<b
             doing: "verifying a proof",
             why: "this seald was built without the cargo feature `proofs`".to_owned(),
         }),
+    }
+}
+
+/// Whether `bytes` proves what is claimed: one statement by a proof of its own, several by their aggregate, in its
+/// order.
+///
+/// # Errors
+/// As [`verify_porep`].
+pub fn verify(prover: Prover, claimed: &[PoRep], bytes: &[u8]) -> Result<bool, ProofError> {
+    match claimed {
+        [one] => verify_porep(prover, one, bytes),
+        several => verify_aggregate(prover, several, bytes),
     }
 }
 

@@ -481,11 +481,16 @@ fn wait_seed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, n
         };
     }
     let ready_at = here.epoch.plus(chain.challenge_delay).plus(policy.seed_confidence);
-    match &facts.seed {
+    match seed_of(facts, here.epoch, chain) {
         _ if chain.head < ready_at => wait("the interactive seed", WakeUp::At(ready_at)),
         Some(seed) => Next::Record(Event::SeedReady { seed: seed.clone() }),
         None => wait("the seed to be read from the chain", WakeUp::NextHead),
     }
+}
+
+/// The seed that belongs to a pre-commit of this epoch, if that is the one that was read.
+fn seed_of(facts: &Facts, precommitted: Epoch, chain: ChainNow) -> Option<&Seed> {
+    facts.seed.as_ref().filter(|seed| seed.epoch == precommitted.plus(chain.challenge_delay))
 }
 
 /// Not on chain: what does its message say?
@@ -544,12 +549,13 @@ fn committing(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) 
         (None, Some(_)) if facts.allocated => return lost(record, GONE),
         (Some(_) | None, _) => return Next::Record(Event::PreCommitReverted),
     };
-    if let Some(seed) = &facts.seed
+    let seed = seed_of(facts, here, chain);
+    if let Some(seed) = seed
         && Some(seed) != record.seed.as_ref()
     {
         return Next::Record(Event::SeedReady { seed: seed.clone() });
     }
-    match (&record.porep, &facts.seed) {
+    match (&record.porep, seed) {
         (None, _) if record.seed.is_none() => wait("the seed to be read from the chain", WakeUp::NextHead),
         (None, _) => Next::Work(Stage::Commit),
         (Some(_), Some(_)) => submit_commit(record, facts, chain, policy, here),

@@ -103,10 +103,7 @@ fn remove(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal> {
         State::Removing => return refuse("its files are being removed already", "`sectors show` says how far it is"),
         State::Removed => return refuse("the sector is removed already", "nothing is to be done"),
         State::FinalizeSector | State::Proving | State::Faulty | State::FaultReported => return active(record),
-        State::CommitWait => {
-            let why = "its prove-commit may still make it active, and an active sector without files is a fault";
-            return refuse(why, "wait for the outcome, then terminate or remove it");
-        }
+        State::CommitWait => return undecided(),
         State::Terminating if record.termination.is_some() => {
             return refuse("its termination is under way", "its files are removed by themselves once that is final");
         }
@@ -129,6 +126,10 @@ fn remove(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal> {
     if facts.sector.is_some() {
         return active(record);
     }
+    // put back by an operator while its prove-commit was on its way
+    if record.commit.as_ref().is_some_and(|commit| commit.message.is_some()) && may_land(record, facts) {
+        return undecided();
+    }
     let mut costs = Vec::new();
     if let Some(precommit) = &facts.precommit {
         costs.push(format!("the deposit of {} that is locked for its pre-commit is lost", precommit.deposit));
@@ -138,6 +139,11 @@ fn remove(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal> {
     }
     costs.extend(work(record.state).map(str::to_owned));
     Ok(Verdict { event: Event::RemoveAsked, needs_yes: !costs.is_empty(), costs })
+}
+
+fn undecided() -> Result<Verdict, Refusal> {
+    let why = "its prove-commit may still make it active, and an active sector without files is a fault";
+    refuse(why, "wait for the outcome, then terminate or remove it")
 }
 
 fn active(record: &Record) -> Result<Verdict, Refusal> {

@@ -3,7 +3,7 @@
 //! A sector's row, its event and its outbox row change in one transaction. Reading is total: a row that
 //! does not parse is reported as [`Unreadable`], never a crash. Decides nothing, deletes nothing.
 
-mod messages;
+mod batches;
 mod open;
 mod read;
 mod sectors;
@@ -14,102 +14,17 @@ mod tests;
 
 pub use open::{Store, known_version};
 
+pub use crate::{
+    book::{Change, Took},
+    outbox::{Batch, BatchState, MessageKind},
+};
+
 use crate::{
-    chain::{Executed, Message, Pushed},
     error::Remedy,
-    sector::{Event, MessageId, Record, Stage},
-    units::{SectorNumber, SectorSize, UnixMillis},
+    sector::{Event, MessageId},
+    units::{SectorNumber, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// What a message is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageKind {
-    /// CreateMiner.
-    CreateMiner,
-    /// PreCommitSectorBatch2.
-    PreCommit,
-    /// ProveCommitSectors3.
-    Commit,
-}
-
-impl MessageKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::CreateMiner, Self::PreCommit, Self::Commit];
-
-    /// The name as stored and shown.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CreateMiner => "create_miner",
-            Self::PreCommit => "pre_commit",
-            Self::Commit => "commit",
-        }
-    }
-}
-
-impl fmt::Display for MessageKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Where a message stands. It only moves down this list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
-pub enum MessageStatus {
-    /// Recorded, not known to have reached a node. Pushing again with the same id is safe.
-    Intended,
-    /// A node took it.
-    Pushed(Pushed),
-    /// It executed; final once deep enough.
-    Landed(Executed),
-    /// It will not be sent: the node's simulation refused it, or it was superseded.
-    Refused {
-        /// Why.
-        why: String,
-    },
-}
-
-impl MessageStatus {
-    /// The name as stored and shown.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Intended => "intended",
-            Self::Pushed(_) => "pushed",
-            Self::Landed(_) => "landed",
-            Self::Refused { .. } => "refused",
-        }
-    }
-
-    /// The message may still land: no second one of its kind may exist for its sectors.
-    pub const fn is_live(&self) -> bool {
-        match self {
-            Self::Intended | Self::Pushed(_) => true,
-            Self::Landed(_) | Self::Refused { .. } => false,
-        }
-    }
-}
-
-/// One row of the outbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutboxMessage {
-    /// Idempotency key, a UUID, sent along as Lotus `MsgUuid`.
-    pub id: MessageId,
-    /// What it is for.
-    pub kind: MessageKind,
-    /// The sectors it carries, in the order of its parameters.
-    pub sectors: Vec<SectorNumber>,
-    /// The message.
-    pub message: Message,
-    /// When it was recorded.
-    pub created: UnixMillis,
-    /// Where it stands.
-    pub status: MessageStatus,
-    /// How often pushing it was tried.
-    pub attempts: u32,
-}
 
 /// One line of a sector's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,30 +44,6 @@ pub struct Unreadable {
     pub what: String,
     /// Why.
     pub error: String,
-}
-
-/// How long a stage took, for estimates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Took {
-    /// The stage.
-    pub stage: Stage,
-    /// Of a sector of this size.
-    pub size: SectorSize,
-    /// Milliseconds.
-    pub ms: u64,
-}
-
-/// A change of sectors together with the message it puts into the outbox: one transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Change {
-    /// The record after the event (its `version` is the old one plus one), and the event.
-    pub sectors: Vec<(Record, Event)>,
-    /// A new outbox row.
-    pub message: Option<OutboxMessage>,
-    /// Finished stages.
-    pub durations: Vec<Took>,
-    /// When.
-    pub at: UnixMillis,
 }
 
 /// The database could not do what was asked.
@@ -217,32 +108,20 @@ pub enum StoreError {
         number: SectorNumber,
     },
     /// A second message of this kind would do the same thing twice.
-    #[error("a {kind} message{} is still under way: wait until it has landed or was refused", of_sector(*.sector))]
+    #[error("a {kind} message{} is still under way: wait until it has landed or was given up", of_sector(*.sector))]
     LiveMessage {
         /// What both are for.
         kind: MessageKind,
         /// A sector that both carry, where one is named.
         sector: Option<SectorNumber>,
     },
-    /// The message was recorded before.
-    #[error("message {} is recorded already", .id.0)]
-    DuplicateMessage {
-        /// The message.
-        id: MessageId,
-    },
-    /// There is no such message.
-    #[error("there is no message {}", .id.0)]
-    UnknownMessage {
-        /// The message.
-        id: MessageId,
-    },
-    /// Messages only move down the list of [`MessageStatus`].
+    /// A batch only moves along the edges of [`BatchState::may_become`].
     #[error("message {} is {from} and cannot become {to}", .id.0)]
     Backwards {
         /// The message.
         id: MessageId,
         /// Where it stands.
-        from: String,
+        from: &'static str,
         /// Where it was to go.
         to: &'static str,
     },
@@ -271,8 +150,6 @@ impl StoreError {
             | Self::Taken { .. }
             | Self::UnknownSector { .. }
             | Self::LiveMessage { .. }
-            | Self::DuplicateMessage { .. }
-            | Self::UnknownMessage { .. }
             | Self::Backwards { .. }
             | Self::Unreadable { .. } => Remedy::Hold,
             Self::Newer { .. } => Remedy::Stop,

@@ -14,8 +14,14 @@ use sqlx::{
 use std::{path::PathBuf, time::Duration};
 
 /// The steps of the schema, oldest first: description, SQLite text, PostgreSQL text. Only ever added to.
-pub(super) const MIGRATIONS: &[(&str, &str, &str)] =
-    &[("first", include_str!("migrations/sqlite/0001_first.sql"), include_str!("migrations/postgres/0001_first.sql"))];
+pub(super) const MIGRATIONS: &[(&str, &str, &str)] = &[
+    ("first", include_str!("migrations/sqlite/0001_first.sql"), include_str!("migrations/postgres/0001_first.sql")),
+    (
+        "batches",
+        include_str!("migrations/sqlite/0002_batches.sql"),
+        include_str!("migrations/postgres/0002_batches.sql"),
+    ),
+];
 
 /// Longest wait for a free connection, and for a server to answer.
 const PATIENCE: Duration = Duration::from_secs(10);

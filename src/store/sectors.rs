@@ -60,39 +60,20 @@ impl Store {
         Ok(found.and_then(|found| u64::try_from(found).ok()).and_then(|found| SectorNumber::try_from(found).ok()))
     }
 
-    /// Records new sectors, all or none.
-    ///
-    /// # Errors
-    /// [`StoreError::Taken`] when one of the numbers was used before.
-    pub async fn create(&self, records: &[Record]) -> Result<(), StoreError> {
-        let doing = "record new sectors";
-        let mut transaction = self.begin().await.map_err(failed(doing))?;
-        for record in records {
-            let done = sqlx::query(sql::INSERT_SECTOR)
-                .bind(to_bigint(record.number.as_u64()))
-                .bind(record.state.as_str())
-                .bind(to_bigint(record.version))
-                .bind(to_json(record).map_err(failed(doing))?)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed(doing))?;
-            if done.rows_affected() == 0 {
-                return Err(StoreError::Taken { number: record.number });
-            }
-        }
-        transaction.commit().await.map_err(failed(doing))
-    }
-
     /// Records all of a change, or nothing of it.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when a sector is no longer at the version the change was made from;
-    /// [`StoreError::LiveMessage`] and [`StoreError::DuplicateMessage`] when the message may not be sent.
+    /// [`StoreError::Taken`] when the number of a new sector was used before; [`StoreError::Conflict`] when a sector is
+    /// no longer at the version the change was made from; [`StoreError::UnknownSector`]; [`StoreError::LiveMessage`] when
+    /// a sector is in another batch of that kind, [`StoreError::Backwards`] when the batch is further than that.
     pub async fn commit(&self, change: &Change) -> Result<(), StoreError> {
-        let Change { sectors, message, durations, at } = change;
+        let Change { created, sectors, notes, batches, durations, at } = change;
         let doing = "record a change of sectors";
         let mut transaction = self.begin().await.map_err(failed(doing))?;
-        // always locked in the same order, so that two changes cannot wait for each other
+        for record in created {
+            insert(&mut transaction, record).await?;
+        }
+        // always locked in the same order, so that two changes cannot wait for each other; events of a sector in theirs
         let mut sectors: Vec<_> = sectors.iter().collect();
         sectors.sort_by_key(|(record, _)| record.number);
         for (record, event) in sectors {
@@ -100,30 +81,44 @@ impl Store {
             let entry = HistoryEntry { at: *at, event: event.clone(), applied: true };
             append(&mut transaction, record.number, &entry).await.map_err(failed(doing))?;
         }
-        if let Some(message) = message {
-            super::messages::insert(&mut transaction, message).await?;
+        for (number, event) in notes {
+            note(&mut transaction, *number, event, *at).await?;
         }
+        super::batches::put_all(&mut transaction, batches).await?;
         for took in durations {
             super::settings::count_in(&mut transaction, took).await.map_err(failed(doing))?;
         }
         transaction.commit().await.map_err(failed(doing))
     }
+}
 
-    /// Keeps an event that met the wrong state: the sector stays as it is.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownSector`].
-    pub async fn note(&self, number: SectorNumber, event: &Event, at: UnixMillis) -> Result<(), StoreError> {
-        let doing = "record an event";
-        let mut transaction = self.begin().await.map_err(failed(doing))?;
-        let lock = sqlx::query(sql::LOCK_SECTOR).bind(to_bigint(number.as_u64()));
-        if lock.execute(&mut *transaction).await.map_err(failed(doing))?.rows_affected() == 0 {
-            return Err(StoreError::UnknownSector { number });
-        }
-        let entry = HistoryEntry { at, event: event.clone(), applied: false };
-        append(&mut transaction, number, &entry).await.map_err(failed(doing))?;
-        transaction.commit().await.map_err(failed(doing))
+async fn insert(transaction: &mut Transaction<'static, Any>, record: &Record) -> Result<(), StoreError> {
+    let doing = "record new sectors";
+    let done = sqlx::query(sql::INSERT_SECTOR)
+        .bind(to_bigint(record.number.as_u64()))
+        .bind(record.state.as_str())
+        .bind(to_bigint(record.version))
+        .bind(to_json(record).map_err(failed(doing))?)
+        .execute(&mut **transaction)
+        .await
+        .map_err(failed(doing))?;
+    if done.rows_affected() == 0 { Err(StoreError::Taken { number: record.number }) } else { Ok(()) }
+}
+
+/// Keeps an event that met the wrong state: the sector stays as it is.
+async fn note(
+    transaction: &mut Transaction<'static, Any>,
+    number: SectorNumber,
+    event: &Event,
+    at: UnixMillis,
+) -> Result<(), StoreError> {
+    let doing = "record an event";
+    let lock = sqlx::query(sql::LOCK_SECTOR).bind(to_bigint(number.as_u64()));
+    if lock.execute(&mut **transaction).await.map_err(failed(doing))?.rows_affected() == 0 {
+        return Err(StoreError::UnknownSector { number });
     }
+    let entry = HistoryEntry { at, event: event.clone(), applied: false };
+    append(transaction, number, &entry).await.map_err(failed(doing))
 }
 
 /// Compare and set: only the version before this one is replaced.

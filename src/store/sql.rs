@@ -45,45 +45,40 @@ pub(super) const HISTORY: &str = "SELECT seq, at, applied, event FROM events WHE
 pub(super) const APPEND_EVENT: &str = "INSERT INTO events (sector, seq, at, applied, event) \
      VALUES ($1, (SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE sector = $1), $2, $3, $4)";
 
-/// The columns of a message.
-macro_rules! message_columns {
+/// The columns of a batch.
+macro_rules! batch_columns {
     () => {
-        "SELECT id, kind, created, status, attempts, sectors, outcome, message FROM messages "
+        "SELECT id, kind, created, status, attempts, sectors, outcome, pushed, message FROM messages "
     };
 }
 
-/// Live messages; those that ended, while a sector they carried is still on its way (states that are not
+/// Live batches; those that ended, while a sector they carried is still on its way (states that are not
 /// `State::is_final`); and every CreateMiner.
-macro_rules! messages_that_matter {
+macro_rules! batches_that_matter {
     () => {
-        "WHERE status IN ('intended', 'pushed') OR kind = 'create_miner' OR id IN (\
+        "WHERE status IN ('open', 'sealed', 'sent') OR kind = 'create_miner' OR id IN (\
          SELECT message_sectors.message FROM message_sectors JOIN sectors ON sectors.number = message_sectors.sector \
          WHERE sectors.state NOT IN ('Proving', 'FailedUnrecoverable', 'PackingFailed', 'FaultedFinal', 'Removed')) \
          ORDER BY created, id"
     };
 }
 
-pub(super) const MESSAGES: Listing = Listing {
+pub(super) const BATCHES: Listing = Listing {
     table: "messages",
-    all: concat!(message_columns!(), messages_that_matter!()),
-    keys: concat!("SELECT id AS key FROM messages ", messages_that_matter!()),
-    one: concat!(message_columns!(), "WHERE id = $1"),
+    all: concat!(batch_columns!(), batches_that_matter!()),
+    keys: concat!("SELECT id AS key FROM messages ", batches_that_matter!()),
+    one: concat!(batch_columns!(), "WHERE id = $1"),
 };
-pub(super) const INSERT_MESSAGE: &str = "INSERT INTO messages \
+pub(super) const INSERT_BATCH: &str = "INSERT INTO messages \
      (id, kind, created, status, attempts, sectors, outcome, pushed, message) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
-pub(super) const INSERT_MESSAGE_SECTOR: &str =
-    "INSERT INTO message_sectors (message, sector, kind, live) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-/// Down the list only: from an earlier rank ($6 is the new one), or within the same status.
-pub(super) const SET_MESSAGE: &str = "UPDATE messages \
-     SET status = $2, outcome = $3, attempts = $4, pushed = COALESCE($5, pushed) \
-     WHERE id = $1 AND (status = $2 OR CASE status WHEN 'intended' THEN 0 WHEN 'pushed' THEN 1 ELSE 2 END < $6)";
+pub(super) const UPDATE_BATCH: &str = "UPDATE messages SET kind = $2, created = $3, status = $4, attempts = $5, \
+     sectors = $6, outcome = $7, pushed = $8, message = $9 WHERE id = $1";
 /// Changes nothing: takes the row's lock.
-pub(super) const LOCK_LANDED: &str =
-    "UPDATE messages SET id = id WHERE id = $1 AND status = 'landed' RETURNING kind, pushed";
-pub(super) const REVERT_MESSAGE: &str = "UPDATE messages SET status = $2, outcome = $3 WHERE id = $1";
-pub(super) const MESSAGE_STATUS: &str = "SELECT status FROM messages WHERE id = $1";
-pub(super) const SET_LIVE: &str = "UPDATE message_sectors SET live = $2 WHERE message = $1";
+pub(super) const LOCK_BATCH: &str = "UPDATE messages SET id = id WHERE id = $1 RETURNING outcome";
+pub(super) const FORGET_BATCH_SECTORS: &str = "DELETE FROM message_sectors WHERE message = $1";
+pub(super) const INSERT_BATCH_SECTOR: &str =
+    "INSERT INTO message_sectors (message, sector, kind, live) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 
 pub(super) const SETTING: &str = "SELECT value FROM settings WHERE name = $1";
 pub(super) const SET_SETTING: &str =

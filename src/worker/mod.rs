@@ -2,12 +2,15 @@
 //!
 //! [`serve`] is the process; [`jobs`] are the stages and the rules about their files, which live nowhere else.
 
+mod aggregate;
 mod files;
 mod finalize;
 mod folder;
 pub mod jobs;
+mod ledger;
 mod options;
 pub mod protocol;
+mod remove;
 mod serve;
 
 pub use options::Options;

@@ -12,13 +12,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("sector", &["units"]),
     ("manifest", &["units"]),
-    ("plan", &["units", "manifest", "sector"]),
+    ("outbox", &["units", "sector"]),
+    // of the chain only the pure reading of a return value
+    ("book", &["units", "sector", "outbox", "chain::messages"]),
+    ("plan", &["units", "manifest", "sector", "outbox"]),
     ("status", &["units", "sector", "plan"]),
     // the shell
     ("clock", &["units"]),
     ("repo", &["units", "error", "sector", "worker::protocol", "clock", "plan::space"]),
-    ("chain", &["units", "error", "store", "sector::MessageId", "clock"]),
-    ("store", &["units", "error", "sector", "chain"]),
+    ("chain", &["units", "error", "outbox", "sector::MessageId", "clock"]),
+    ("store", &["units", "error", "sector", "outbox", "book"]),
     ("proofs", &["units", "error", "sector", "clock"]),
     ("worker", &["units", "error", "repo", "proofs", "sector", "clock"]),
     // of a worker: what is said to it, how it is started, and in tests its beginning

@@ -3,8 +3,8 @@
 use super::{Client, key};
 use crate::{
     chain::{
-        Allocated, ChainError, Funds, MarketBalance, MinerInfo, Power, PreCommitInfo, ProvingDeadline, SectorCount,
-        SectorInfo, TipSet, cids, params, wire,
+        Allocated, ChainError, Funds, Location, MarketBalance, MinerInfo, Power, PreCommitInfo, ProvingDeadline,
+        SectorCount, SectorInfo, TipSet, cids, params, wire,
     },
     units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize},
 };
@@ -209,6 +209,30 @@ impl Client {
         let found: wire::ProvingDeadline = self.ask("StateMinerProvingDeadline", (miner.to_address(), key(at))).await?;
         let wire::ProvingDeadline { index, open, close } = found;
         Ok(ProvingDeadline { index, open: Epoch::new(open), close: Epoch::new(close) })
+    }
+
+    /// Where a sector is proven; `None` when it never was. A sector that ended keeps its place until the miner's
+    /// partitions are compacted.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn sector_location(
+        &self,
+        miner: MinerId,
+        number: SectorNumber,
+        at: &TipSet,
+    ) -> Result<Option<Location>, ChainError> {
+        let answer: Result<wire::SectorLocation, _> =
+            self.ask("StateSectorPartition", (miner.to_address(), number, key(at))).await;
+        match answer {
+            Ok(wire::SectorLocation { deadline, partition }) => Ok(Some(Location { deadline, partition })),
+            Err(ChainError::Refused { message, .. })
+                if message.contains("not due at any deadline") || message.contains("not found") =>
+            {
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Funds in the market actor.

@@ -4,7 +4,7 @@
 
 use super::{Client, METHOD_NOT_FOUND, NONE, key};
 use crate::{
-    chain::{ChainError, Executed, Gas, Message, Pushed, TipSet, messages, rpc::Kind, wire},
+    chain::{ChainError, Executed, Fate, Gas, Message, Sent, TipSet, messages, rpc::Kind, wire},
     sector::MessageId,
     units::{AttoFil, Epoch},
 };
@@ -95,20 +95,52 @@ impl Client {
     /// # Errors
     /// [`ChainError::Unreachable`] and [`ChainError::Malformed`] do not mean that it was not sent.
     /// [`ChainError::Invalid`] when `id` is not a UUID.
-    pub async fn push(&self, message: &Message, id: &MessageId, max_fee: AttoFil) -> Result<Pushed, ChainError> {
+    pub async fn push(&self, message: &Message, id: &MessageId, max_fee: AttoFil) -> Result<Sent, ChainError> {
         let MessageId(text) = id;
         let id = Uuid::parse_str(text)
             .map_err(|why| ChainError::Invalid { what: format!("message id {text:?} is not a UUID: {why}") })?;
         let params = (unsigned(message), spec(max_fee, id));
         let signed: wire::SignedMessage = self.rpc.call(Kind::Write, "MpoolPushMessage", params).await?;
-        Ok(pushed(signed))
+        Ok(sent(signed))
+    }
+
+    /// Hands over a message that was signed before: it has its nonce, so it can only be the same message once more.
+    ///
+    /// # Errors
+    /// [`ChainError::Refused`] when the nonce was used meanwhile; [`ChainError::Invalid`] when `known` has no signed
+    /// message.
+    pub async fn resend(&self, known: &Sent) -> Result<Sent, ChainError> {
+        let signed = signed(known)?;
+        self.ask_pool(&signed).await?;
+        Ok(Sent { replaced: known.replaced.clone(), ..sent(signed) })
+    }
+
+    /// Replaces a message in the pool by a dearer one with the same nonce: one of the two executes, never both.
+    ///
+    /// # Errors
+    /// [`ChainError::Refused`] when the node does not allow it; the first one stays.
+    pub async fn replace(&self, known: &Sent, gas: Gas) -> Result<Sent, ChainError> {
+        let mut message = signed(known)?.message;
+        (message.gas_limit, message.gas_fee_cap, message.gas_premium) = (gas.limit, gas.fee_cap, gas.premium);
+        message.cid = None;
+        let from = message.from.clone();
+        let dearer: wire::SignedMessage = self.rpc.call(Kind::Write, "WalletSignMessage", (from, message)).await?;
+        self.ask_pool(&dearer).await?;
+        let mut replaced = known.replaced.clone();
+        replaced.push(known.cid.clone());
+        Ok(Sent { replaced, ..sent(dearer) })
+    }
+
+    async fn ask_pool(&self, signed: &wire::SignedMessage) -> Result<(), ChainError> {
+        let _: wire::CidJson = self.rpc.call(Kind::Write, "MpoolPush", (signed,)).await?;
+        Ok(())
     }
 
     /// A message in the node's pool with the same sender, receiver, method and parameters.
     ///
     /// # Errors
     /// See [`Client`]; [`ChainError::Invalid`] when the message's addresses are none.
-    pub async fn pending_like(&self, message: &Message) -> Result<Option<Pushed>, ChainError> {
+    pub async fn pending_like(&self, message: &Message) -> Result<Option<Sent>, ChainError> {
         let head = wire::TipSetKey::default();
         let mut from = messages::parse_address(&message.from)?;
         if messages::is_id(&from) {
@@ -126,7 +158,7 @@ impl Client {
                 && is(&found.from, &from)
                 && is(&found.to, &to)
         });
-        Ok(same.map(pushed))
+        Ok(same.map(sent))
     }
 
     /// What became of a message; `None` while it has not landed, or when the node does not know it.
@@ -152,6 +184,14 @@ impl Client {
         }))
     }
 
+    /// The nonce of the sender's next message, with those in the pool counted.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn next_nonce(&self, from: &str) -> Result<u64, ChainError> {
+        self.ask("MpoolGetNonce", (from,)).await
+    }
+
     /// What became of a message; with the nonce it was pushed with, one that the node forgot is told from one that
     /// waits.
     ///
@@ -160,28 +200,19 @@ impl Client {
     pub async fn fate(&self, cid: &str, from: &str, nonce: Option<u64>, at: &TipSet) -> Result<Fate, ChainError> {
         match self.search(cid, at).await {
             Ok(Some(executed)) => Ok(Fate::Executed(executed)),
-            Err(ChainError::Overtaken { .. }) => Ok(Fate::Gone),
+            Err(ChainError::Overtaken { .. }) => Ok(Fate::Overtaken),
             Err(other) => Err(other),
             Ok(None) => {
                 let Some(nonce) = nonce else { return Ok(Fate::Waiting) };
                 // a node that does not say makes it wait
-                let next: Result<u64, _> = self.ask("MpoolGetNonce", (from,)).await;
-                Ok(if next.is_ok_and(|next| next <= nonce) { Fate::Gone } else { Fate::Waiting })
+                Ok(if self.next_nonce(from).await.is_ok_and(|next| next <= nonce) {
+                    Fate::Forgotten
+                } else {
+                    Fate::Waiting
+                })
             }
         }
     }
-}
-
-/// What became of a message that a node took, at one head.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// It may still be included.
-    Waiting,
-    /// It executed.
-    Executed(Executed),
-    /// Its nonce went to another message, or goes to the next one: the node forgot it. A reorganisation may bring it
-    /// back, so this counts only when it stays so.
-    Gone,
 }
 
 fn unsigned(message: &Message) -> wire::Message {
@@ -204,6 +235,16 @@ const fn spec(max_fee: AttoFil, msg_uuid: Uuid) -> wire::MessageSendSpec {
     wire::MessageSendSpec { max_fee, msg_uuid, maximize_fee_cap: false }
 }
 
-fn pushed(signed: wire::SignedMessage) -> Pushed {
-    Pushed { cid: signed.cid.cid, nonce: signed.message.nonce }
+fn sent(signed: wire::SignedMessage) -> Sent {
+    let message = &signed.message;
+    let gas = Gas { limit: message.gas_limit, fee_cap: message.gas_fee_cap, premium: message.gas_premium };
+    let (cid, nonce) = (signed.cid.cid.clone(), message.nonce);
+    Sent { cid, nonce, gas, signed: serde_json::to_value(signed).ok(), replaced: Vec::new(), at: Epoch::default() }
+}
+
+fn signed(known: &Sent) -> Result<wire::SignedMessage, ChainError> {
+    let kept = known.signed.clone().and_then(|signed| serde_json::from_value(signed).ok());
+    kept.ok_or_else(|| ChainError::Invalid {
+        what: format!("message {} was sent before its signature was kept: it cannot be sent again", known.cid),
+    })
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     chain::{
-        Executed, Gas, Message, cids,
+        Executed, Fate, Gas, Message, cids,
         fake::{Asked, Fake, Reply},
         params,
     },
@@ -309,12 +309,12 @@ async fn a_search_finds_nothing_an_outcome_or_another_message() {
     .await;
     let error = client.search("bafyours", &head()).await.unwrap_err();
     assert!(matches!(&error, ChainError::Overtaken { cid } if cid == "bafyours"), "{error:?}");
-    assert_eq!(client.fate("bafyours", "t01000", Some(7), &head()).await.unwrap(), Fate::Gone);
+    assert_eq!(client.fate("bafyours", "t01000", Some(7), &head()).await.unwrap(), Fate::Overtaken);
 }
 
 #[tokio::test]
 async fn a_message_whose_nonce_the_next_one_gets_was_forgotten() {
-    for (next, fate) in [(7, Fate::Gone), (8, Fate::Waiting)] {
+    for (next, fate) in [(7, Fate::Forgotten), (8, Fate::Waiting)] {
         let (node, client) = script(move |asked| match asked.method.as_str() {
             "StateSearchMsg" => Reply::Result(Value::Null),
             "MpoolGetNonce" => Reply::Result(json!(next)),

@@ -102,3 +102,34 @@ fn each_sector_has_its_own_outcome() {
         assert!(matches!(decode(&hex.replace(' ', ""), n), Err(ChainError::Malformed { .. })), "{what}");
     }
 }
+
+#[test]
+fn an_aggregate_has_no_single_proofs_and_its_sectors_ascend() {
+    let four: Vec<SectorNumber> = [1, 2, 5, 9].into_iter().map(number).collect();
+    let message = aggregate_commit_message(MINER, "t3w", AttoFil::from_atto(7), &four, vec![0xcc; 14_000]).unwrap();
+    let params: ProveCommitSectors3Params = from_slice(&message.params).unwrap();
+    assert_eq!((message.method, message.value), (34, AttoFil::from_atto(7)));
+    assert_eq!((params.aggregate_proof_type, params.aggregate_proof.len()), (Some(1), 14_000));
+    let numbers: Vec<u64> = params.sector_activations.iter().map(|activation| activation.sector_number).collect();
+    assert!(params.sector_proofs.is_empty() && numbers == [1, 2, 5, 9]);
+
+    let refused = |numbers: &[u64]| {
+        let numbers: Vec<SectorNumber> = numbers.iter().copied().map(number).collect();
+        aggregate_commit_message(MINER, "t3w", AttoFil::ZERO, &numbers, vec![]).unwrap_err().to_string()
+    };
+    for wrong in [vec![], vec![1, 2, 3], vec![1, 3, 2, 4], vec![1, 2, 2, 4], (0..820).collect()] {
+        assert!(refused(&wrong).contains("4 to 819 sectors in ascending order"), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_termination_names_sectors_by_place() {
+    let message = terminate_message(MINER, "t3o", vec![(4, 0, vec![number(5), number(1), number(2)])]).unwrap();
+    assert_eq!((message.to.as_str(), message.method, message.value), ("t01000", 9, AttoFil::ZERO));
+    assert_eq!(to_hex(&message.params), "818183040043a82801");
+    let again = terminate_message(MINER, "t3o", vec![]).unwrap();
+    assert_eq!(to_hex(&again.params), "8180");
+    assert!(terminate_message(MINER, "t3o", vec![(4, 0, vec![])]).unwrap_err().to_string().contains("deadline 4"));
+    assert!(decode_terminate(&[0x81, 0xf5]).unwrap() && !decode_terminate(&[0x81, 0xf4]).unwrap());
+    assert!(decode_terminate(&[0xf5]).is_err());
+}

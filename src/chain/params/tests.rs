@@ -10,7 +10,7 @@ use fil_actor_power_state::v18 as power;
 use fvm_ipld_encoding::{from_slice, to_vec};
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 const R_CID: &str = "bagboea4b5abcatlxechwbp7kjpjguna6r6q7ejrhe6mdp3lf34pmswn27pkkiekz";
 const R: &str = "d82a5829000182e20381e802204d77208f60bfea4bd26a341e8fa1f22627279837ed65df1ec959bafbd4a41159";
@@ -89,9 +89,19 @@ fn prove_commit_as_recorded() {
 }
 
 #[test]
+fn terminations_as_recorded() {
+    let sectors = BitField::try_from_bits([1, 2, 5]).unwrap();
+    let params =
+        TerminateSectorsParams { terminations: vec![TerminationDeclaration { deadline: 4, partition: 0, sectors }] };
+    recorded(&params, &["818183040043a82801"]);
+    recorded(&TerminateSectorsReturn { done: true }, &["81f5"]);
+}
+
+#[test]
 fn method_numbers_are_the_actors() {
     assert_eq!(method::CREATE_MINER, power::Method::CreateMiner as u64);
     assert_eq!(method::SUBMIT_WINDOWED_POST, miner::Method::SubmitWindowedPoSt as u64);
+    assert_eq!(method::TERMINATE_SECTORS, miner::Method::TerminateSectors as u64);
     assert_eq!(method::PRE_COMMIT_SECTOR_BATCH2, miner::Method::PreCommitSectorBatch2 as u64);
     assert_eq!(method::PROVE_COMMIT_SECTORS3, miner::Method::ProveCommitSectors3 as u64);
 }
@@ -154,6 +164,21 @@ proptest! {
             require_activation_success: flags.0,
             require_notification_success: flags.1,
         });
+    }
+
+    #[test]
+    fn terminations_are_the_actors(
+        places in prop::collection::vec((0..48u64, 0..9u64, prop::collection::btree_set(number(), 1..30)), 0..4),
+        done: bool,
+    ) {
+        let declaration = |(deadline, partition, numbers): (u64, u64, BTreeSet<u64>)| {
+            let sectors = BitField::try_from_bits(numbers.clone()).unwrap();
+            assert!(sectors.iter().eq(numbers));
+            TerminationDeclaration { deadline, partition, sectors }
+        };
+        let terminations = places.into_iter().map(declaration).collect();
+        same_as::<miner::TerminateSectorsParams, _>(&TerminateSectorsParams { terminations });
+        same_as::<miner::TerminateSectorsReturn, _>(&TerminateSectorsReturn { done });
     }
 
     #[test]

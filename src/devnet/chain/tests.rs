@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     devnet::{
-        fixture::{capacity, chain, create_miner, message, mine, pre_commit},
+        fixture::{capacity, chain, create_miner, message, mine, pre_commit, reorganise},
         node::verifier,
         persist::Home,
     },
@@ -51,6 +51,37 @@ fn a_reorganisation_takes_messages_back_and_includes_them_again() {
     assert_eq!(chain.pending().count(), 1, "delayed until three epochs after the old head");
     mine(&mut chain, 2);
     assert_eq!(chain.tip().miners[&miner].pre_commits[&0].epoch, old_head + 3);
+}
+
+#[test]
+fn messages_of_epochs_taken_back_land_once_again() {
+    let mut chain = chain();
+    let cids: Vec<String> = (0..3)
+        .map(|_| {
+            let cid = chain.accept(transfer(&chain), None, Some(0));
+            mine(&mut chain, 1);
+            cid
+        })
+        .collect();
+    mine(&mut chain, 1);
+    let included = |chain: &Chain| cids.iter().map(|cid| chain.landed(cid, true).unwrap().unwrap().included).collect();
+    let before: Vec<i64> = included(&chain);
+    reorganise(&mut chain, 3, 0, &verifier(Prover::Simulated));
+    let after: Vec<i64> = included(&chain);
+    assert_eq!((before, after, chain.head), (vec![1, 2, 3], vec![1, 2, 2], 5));
+    assert_eq!((chain.tip().actor(1000).unwrap().nonce, chain.pending().count()), (3, 0));
+}
+
+#[test]
+fn an_epoch_that_changes_nothing_shares_its_state_with_the_one_before() {
+    let mut chain = chain();
+    let miner = create_miner(&mut chain);
+    let before = chain.tip();
+    mine(&mut chain, 3);
+    assert!(Arc::ptr_eq(&before, &chain.tip()));
+    let info = vec![capacity(&chain, 0)];
+    pre_commit(&mut chain, miner, info);
+    assert!(before.miners[&miner].pre_commits.is_empty() && !chain.tip().miners[&miner].pre_commits.is_empty());
 }
 
 #[test]
@@ -107,7 +138,7 @@ fn a_message_that_cannot_be_judged_waits_and_the_chain_goes_on() {
     let sent = message(&chain, &format!("t0{miner}"), AttoFil::ZERO, 34, params);
     chain.accept(sent, None, Some(0));
     let job = chain.prepare(0);
-    let broken = |_: &crate::proofs::PoRep, _: &[u8]| {
+    let broken = |_: &[crate::proofs::PoRep], _: &[u8]| {
         let (class, why) = (crate::sector::Class::Environment, "no parameters".to_owned());
         Err(ProofError { class, doing: "verifying a proof", why })
     };

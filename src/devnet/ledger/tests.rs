@@ -2,17 +2,20 @@
 
 use super::*;
 use crate::{
-    chain::params::{BatchReturn, SectorPreCommitInfo},
+    chain::params::{
+        BatchReturn, ProveCommitSectors3Params, SectorPreCommitInfo, TerminateSectorsParams, TerminationDeclaration,
+    },
     devnet::{
         chain::Chain,
         fixture::{
-            FIL, capacity, chain, create_miner, create_params, message, mine, pre_commit, pre_commit_params, proof,
-            prove, prove_all, prove_params, send,
+            FIL, aggregate_params, capacity, chain, create_miner, create_params, message, mine, pre_commit,
+            pre_commit_params, proof, prove, prove_all, prove_params, send,
         },
-        miner::{Condition, deposit, pledge},
+        miner::{Condition, Sector, deposit, pledge, termination_fee},
     },
     units::Hash32,
 };
+use fvm_ipld_bitfield::BitField;
 use proptest::prelude::*;
 
 const KIB2: SectorSize = SectorSize::KiB2;
@@ -139,10 +142,6 @@ fn prove_commit_refusals_have_the_actors_exit_codes() {
     assert_eq!(prove_all(&mut chain, miner, &[0, 0]).exit_code, exit::ILLEGAL_ARGUMENT);
     assert_eq!(prove(&mut chain, miner, &prove_params(&[], true)).exit_code, exit::ILLEGAL_ARGUMENT);
     assert_eq!(prove(&mut chain, miner, &prove_params(&[(0, vec![1; 192])], false)).exit_code, exit::ILLEGAL_ARGUMENT);
-    let mut aggregate = prove_params(&[], true);
-    aggregate.aggregate_proof_type = Some(1);
-    assert_eq!(prove(&mut chain, miner, &aggregate).exit_code, exit::ILLEGAL_ARGUMENT);
-
     let mixed = vec![(0, proof(&chain, miner, 0)), (1, vec![1; 192]), (2, proof(&chain, miner, 2))];
     assert_eq!(prove(&mut chain, miner, &prove_params(&mixed, true)).exit_code, exit::ILLEGAL_ARGUMENT);
     assert_eq!(chain.tip().miners[&miner].sectors.len(), 0);
@@ -150,6 +149,62 @@ fn prove_commit_refusals_have_the_actors_exit_codes() {
     let outcome: BatchReturn = decode(&receipt.value).unwrap();
     assert_eq!((receipt.exit_code, outcome.success_count, outcome.fail_codes[0].idx), (0, 2, 1));
     assert_eq!(chain.tip().miners[&miner].sectors.keys().copied().collect::<Vec<_>>(), [0, 2]);
+}
+
+// matrix: D13
+#[test]
+fn an_aggregate_proves_all_its_sectors_or_none() {
+    let (mut chain, miner) = world();
+    let infos = (0..6).map(|n| capacity(&chain, n)).collect();
+    pre_commit(&mut chain, miner, infos);
+    mine(&mut chain, 10);
+    let good = aggregate_params(&chain, miner, &[0, 1, 3, 4]);
+    let change = |change: fn(&mut ProveCommitSectors3Params)| {
+        let mut params = good.clone();
+        change(&mut params);
+        params
+    };
+    let wrong = [
+        change(|params| params.aggregate_proof_type = Some(0)),
+        change(|params| params.aggregate_proof_type = None),
+        change(|params| params.aggregate_proof = RawBytes::new(vec![1; 192])),
+        change(|params| params.sector_proofs = vec![RawBytes::new(vec![1; 192]); 4]),
+        change(|params| params.aggregate_proof = RawBytes::default()),
+        change(|params| params.sector_activations.swap(0, 1)),
+        change(|params| params.sector_activations.truncate(3)),
+        change(|params| params.sector_activations[3].sector_number = 5),
+        aggregate_params(&chain, miner, &[0, 1, 2]),
+    ];
+    for (index, params) in wrong.into_iter().enumerate() {
+        assert_eq!(prove(&mut chain, miner, &params).exit_code, exit::ILLEGAL_ARGUMENT, "case {index}");
+    }
+    assert!(chain.tip().miners[&miner].sectors.is_empty());
+    let receipt = prove(&mut chain, miner, &good);
+    let outcome: BatchReturn = decode(&receipt.value).unwrap();
+    assert_eq!((receipt.exit_code, outcome.success_count, outcome.fail_codes.len()), (0, 4, 0), "{receipt:?}");
+    assert_eq!(chain.tip().miners[&miner].sectors.keys().copied().collect::<Vec<_>>(), [0, 1, 3, 4]);
+}
+
+#[test]
+fn a_sector_that_comes_too_late_is_part_of_the_aggregate_all_the_same() {
+    let (mut chain, miner) = world();
+    let infos = vec![capacity(&chain, 0)];
+    pre_commit(&mut chain, miner, infos);
+    mine(&mut chain, 900);
+    let infos = (1..5).map(|n| capacity(&chain, n)).collect();
+    pre_commit(&mut chain, miner, infos);
+    let first = chain.tip().miners[&miner].pre_commits[&0].epoch;
+    // past the last epoch of the first sector, before its deposit is burnt
+    let jump = first + 86_400 + 10 - chain.head;
+    mine(&mut chain, jump);
+    let without = aggregate_params(&chain, miner, &[1, 2, 3, 4]);
+    let mut listed = without.clone();
+    listed.sector_activations = aggregate_params(&chain, miner, &[0, 1, 2, 3, 4]).sector_activations;
+    assert_eq!(prove(&mut chain, miner, &listed).exit_code, exit::ILLEGAL_ARGUMENT, "not of all that are listed");
+    let all = aggregate_params(&chain, miner, &[0, 1, 2, 3, 4]);
+    let receipt = prove(&mut chain, miner, &all);
+    let outcome: BatchReturn = decode(&receipt.value).unwrap();
+    assert_eq!((outcome.success_count, outcome.fail_codes[0].idx), (4, 0), "{receipt:?}");
 }
 
 #[test]
@@ -234,6 +289,96 @@ fn a_pre_commit_nobody_proves_is_burnt_and_its_number_with_it() {
     assert!(miner.pre_commits.is_empty() && miner.allocated.contains(&0));
 }
 
+fn termination_params(places: Vec<(u64, u64, Vec<u64>)>) -> Vec<u8> {
+    let declaration = |(deadline, partition, numbers): (u64, u64, Vec<u64>)| TerminationDeclaration {
+        deadline,
+        partition,
+        sectors: BitField::try_from_bits(numbers).unwrap(),
+    };
+    let params = TerminateSectorsParams { terminations: places.into_iter().map(declaration).collect() };
+    fvm_ipld_encoding::to_vec(&params).unwrap()
+}
+
+fn terminate(chain: &mut Chain, miner: u64, places: Vec<(u64, u64, Vec<u64>)>) -> Receipt {
+    let params = termination_params(places);
+    send(chain, &format!("t0{miner}"), AttoFil::ZERO, method::TERMINATE_SECTORS, params)
+}
+
+#[test]
+fn a_terminated_sector_costs_a_fee_and_frees_its_pledge() {
+    let (mut chain, miner) = world();
+    let infos = (0..3).map(|n| capacity(&chain, n)).collect();
+    pre_commit(&mut chain, miner, infos);
+    mine(&mut chain, 10);
+    prove_all(&mut chain, miner, &[0, 1, 2]);
+    mine(&mut chain, 4000);
+    let place = |chain: &Chain, number: u64| {
+        let place = chain.tip().miners[&miner].sectors[&number].place;
+        (place.deadline, place.partition)
+    };
+    let (deadline, partition) = place(&chain, 1);
+    for wrong in [
+        vec![(48, 0, vec![1])],
+        vec![(deadline, partition, vec![])],
+        vec![(deadline, partition + 1, vec![1])],
+        vec![(deadline, partition, vec![1, 9])],
+        vec![(deadline, partition, vec![1]), (deadline, partition, vec![1])],
+    ] {
+        assert_eq!(terminate(&mut chain, miner, wrong.clone()).exit_code, exit::ILLEGAL_ARGUMENT, "{wrong:?}");
+    }
+    assert_eq!(chain.tip().miners[&miner].live().count(), 3, "a refused message ends nothing");
+
+    let free = |chain: &Chain| {
+        let tip = chain.tip();
+        tip.miners[&miner].available(tip.balance(miner))
+    };
+    let (before, burnt) = (free(&chain), chain.tip().balance(BURN_ACTOR));
+    let sector = chain.tip().miners[&miner].sectors[&1].clone();
+    let receipt = terminate(&mut chain, miner, vec![(deadline, partition, vec![1])]);
+    assert_eq!((receipt.exit_code, receipt.value.as_slice()), (0, [0x81, 0xf5].as_slice()));
+    let fee = termination_fee(&sector, chain.head - 1);
+    assert!(fee >= AttoFil::from_atto(sector.pledge.as_atto() / 50) && fee < sector.pledge);
+    assert_eq!(free(&chain), minus(plus(before, sector.pledge), fee));
+    let gas = times(AttoFil::from_atto(100), receipt.gas_used);
+    assert_eq!(chain.tip().balance(BURN_ACTOR), plus(burnt, plus(fee, gas)));
+    let after = &chain.tip().miners[&miner];
+    assert!(after.live().all(|(number, _)| number != 1) && after.allocated.contains(&1) && after.power() == 4096);
+    assert_eq!(terminate(&mut chain, miner, vec![(deadline, partition, vec![1])]).exit_code, exit::ILLEGAL_ARGUMENT);
+    assert_eq!(terminate(&mut chain, miner, vec![]).exit_code, 0, "nothing was left to do");
+}
+
+#[test]
+fn a_deadline_that_is_open_or_next_ends_no_sectors() {
+    let (mut chain, miner) = world();
+    let infos = vec![capacity(&chain, 0)];
+    pre_commit(&mut chain, miner, infos);
+    mine(&mut chain, 10);
+    prove_all(&mut chain, miner, &[0]);
+    let place = chain.tip().miners[&miner].sectors[&0].place;
+    let is_mutable = |chain: &Chain| chain.tip().miners[&miner].deadline(chain.head + 1).is_mutable(place.deadline);
+    while is_mutable(&chain) {
+        mine(&mut chain, 1);
+    }
+    let places = vec![(place.deadline, place.partition, vec![0])];
+    let receipt = terminate(&mut chain, miner, places.clone());
+    assert_eq!(receipt.exit_code, exit::ILLEGAL_ARGUMENT);
+    assert!(receipt.error.contains("immutable deadline"), "{}", receipt.error);
+    while !is_mutable(&chain) {
+        mine(&mut chain, 1);
+    }
+    assert_eq!(terminate(&mut chain, miner, places).exit_code, 0);
+}
+
+#[test]
+fn the_fee_grows_with_age_between_its_bounds() {
+    let pledge = AttoFil::from_atto(1_000_000);
+    let (proof, place) = (KIB2.seal_proof(), crate::devnet::deadline::Place { deadline: 0, partition: 0 });
+    let (condition, comm_r) = (Condition::Active, Hash32([0; 32]));
+    let sector = Sector { proof, comm_r, activation: 100, expiration: 1_000_000, pledge, place, condition };
+    let days = |days: i64| termination_fee(&sector, 100 + days * 2880).as_atto();
+    assert_eq!([days(0), days(1), days(70), days(140), days(500)], [20_000, 20_000, 42_500, 85_000, 85_000]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Send(i128),
@@ -243,6 +388,7 @@ enum Step {
     Mine(i64),
     Reorg(i64),
     Fault(u64),
+    Terminate(u64),
     BaseFee(i128),
 }
 
@@ -255,6 +401,7 @@ fn steps() -> impl Strategy<Value = Step> {
         (1..14_i64).prop_map(Step::Mine),
         (1..9_i64).prop_map(Step::Reorg),
         (0..6_u64).prop_map(Step::Fault),
+        (0..6_u64).prop_map(Step::Terminate),
         (0..2000_i128).prop_map(Step::BaseFee),
     ]
 }
@@ -276,6 +423,12 @@ fn walk(chain: &mut Chain, miner: u64, step: Step) {
             let params = fvm_ipld_encoding::to_vec(&prove_params(&[(n, bytes)], false)).unwrap();
             (to, AttoFil::ZERO, method::PROVE_COMMIT_SECTORS3, params)
         }
+        Step::Terminate(n) => {
+            let tip = chain.tip();
+            // most of the time there is no such sector
+            let place = tip.miners[&miner].sectors.get(&n).map_or((0, 0), |s| (s.place.deadline, s.place.partition));
+            (to, AttoFil::ZERO, method::TERMINATE_SECTORS, termination_params(vec![(place.0, place.1, vec![n])]))
+        }
         Step::Mine(epochs) => return mine(chain, epochs),
         Step::Reorg(epochs) => {
             let before = chain.head;
@@ -286,7 +439,7 @@ fn walk(chain: &mut Chain, miner: u64, step: Step) {
         }
         Step::Fault(n) => {
             let change = |state: &mut State| {
-                let miner = state.miners.get_mut(&miner).ok_or("no miner")?;
+                let miner = state.miner_mut(miner).ok_or("no miner")?;
                 miner.set_condition(n, Condition::Terminated)
             };
             // most of the time there is no such sector

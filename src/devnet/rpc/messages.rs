@@ -7,7 +7,8 @@ use crate::{
     },
     devnet::{
         address,
-        ledger::{BLOCK_GAS_LIMIT, Message, Receipt, exit},
+        chain::{Asked, Landed, Refusal},
+        ledger::Message,
         node::{Handle, Request, View, verifier},
     },
     units::AttoFil,
@@ -34,10 +35,6 @@ pub const METHODS: [&str; 13] = [
 
 /// Longest parameters of a message. Source: lotus-full-node-api 3.0.
 const MOST_PARAMS: usize = 65_408;
-/// Most that gas may cost when the caller does not say. Source: lotus-full-node-api 3.0.
-const DEFAULT_MAX_FEE: AttoFil = AttoFil::from_atto(70_000_000_000_000_000);
-/// Tip per gas of an estimate, attoFIL.
-const PREMIUM: AttoFil = AttoFil::from_atto(100_000);
 /// Longest `StateWaitMsg`: a client that waits longer asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
@@ -112,9 +109,7 @@ fn stopping<T>() -> Result<T, RpcError> {
 
 /// The key address of an address in any form.
 fn key_address(view: &View, text: &str) -> Result<String, RpcError> {
-    let tip = view.chain.tip();
-    let key = tip.resolve(text).and_then(|id| tip.actor(id)).and_then(|actor| actor.address.clone());
-    key.map_or_else(|| normal(text), Ok)
+    view.chain.tip().key_address(text).map_or_else(|| normal(text), Ok)
 }
 
 fn own_wallet(view: &View, text: &str) -> Result<String, RpcError> {
@@ -184,47 +179,25 @@ fn send_spec(spec: Value) -> Result<MessageSendSpec, RpcError> {
 
 /// Fills in what gas fields are zero.
 async fn estimate(handle: &Handle, message: Message, spec: &MessageSendSpec) -> Result<Message, RpcError> {
-    let message = if message.gas_limit == 0 {
-        let (view, verify, simulated) = (handle.view(), verifier(handle.prover), message.clone());
-        let run = move || view.chain.simulate(&simulated, &verify);
-        let receipt = match tokio::task::spawn_blocking(run).await {
-            Ok(Ok(receipt)) => receipt,
-            Ok(Err(undecided)) => return refuse(format!("the proof cannot be judged: {undecided}")),
-            Err(_) => return stopping(),
-        };
-        Message { gas_limit: limit(receipt)?, ..message }
-    } else {
-        message
-    };
-    let premium = if message.premium > AttoFil::ZERO { message.premium } else { PREMIUM };
     let view = handle.view();
-    let base_fee = view.chain.base_fee(view.chain.head.saturating_add(1)).as_atto();
-    // the base fee grows by at most an eighth each epoch: this lasts for 20 of them, as a node's own estimate does
-    let lasting = base_fee.saturating_mul(21).div_euclid(2).saturating_add(premium.as_atto());
-    let max_fee = if spec.max_fee > AttoFil::ZERO { spec.max_fee } else { DEFAULT_MAX_FEE };
-    let affordable = max_fee.as_atto().checked_div(i128::from(message.gas_limit)).unwrap_or(0);
-    let wanted = if message.fee_cap > AttoFil::ZERO {
-        message.fee_cap.as_atto()
-    } else if spec.maximize_fee_cap {
-        affordable
+    let gas_pct = if message.gas_limit == 0 && view.rules.concern_gas() {
+        let method = message.method;
+        handle.ask(|reply| Request::Estimate { method, reply }).await.flatten()
     } else {
-        lasting
+        None
     };
-    let fee_cap = AttoFil::from_atto(wanted.min(affordable));
-    Ok(Message { fee_cap, premium: premium.min(fee_cap), ..message })
-}
-
-/// The gas limit for a simulated outcome: the node's over-estimation of a quarter, at most a block's.
-fn limit(receipt: Receipt) -> Result<u64, RpcError> {
-    let Receipt { exit_code, gas_used, error: actor, value: _ } = receipt;
-    match exit_code {
-        0 => Ok(gas_used.saturating_add(gas_used / 4).min(BLOCK_GAS_LIMIT)),
-        exit::OUT_OF_GAS => Err(error(code::OUT_OF_GAS, "call ran out of gas")),
-        _ => {
-            let text =
-                format!("message execution failed (exit=[{exit_code}], revert reason=[none], vm error=[{actor}])");
+    let asked = Asked { max_fee: spec.max_fee, maximize_fee_cap: spec.maximize_fee_cap, gas_pct };
+    let verify = verifier(handle.prover);
+    let run = move || view.chain.estimate(message, asked, &verify);
+    match tokio::task::spawn_blocking(run).await {
+        Ok(Ok(message)) => Ok(message),
+        Ok(Err(Refusal::OutOfGas)) => Err(error(code::OUT_OF_GAS, "call ran out of gas")),
+        Ok(Err(Refusal::Reverted(exit, words))) => {
+            let text = format!("message execution failed (exit=[{exit}], revert reason=[none], vm error=[{words}])");
             Err(error(code::REVERTED, text))
         }
+        Ok(Err(Refusal::Undecided(why))) => refuse(format!("the proof cannot be judged: {why}")),
+        Err(_) => stopping(),
     }
 }
 
@@ -255,10 +228,16 @@ async fn push(handle: &Handle, q: &Question) -> Answer {
 }
 
 async fn push_signed(handle: &Handle, q: &Question) -> Answer {
-    let (message,): (SignedMessage,) = q.params.read(1)?;
-    let message = read(&q.view, message.message)?;
+    let (pushed,): (SignedMessage,) = q.params.read(1)?;
+    if normal(&pushed.message.from)? != key_address(&q.view, &pushed.message.from)? {
+        return refuse(format!("the sender must be a key address, not {}", pushed.message.from));
+    }
+    let message = read(&q.view, pushed.message)?;
+    if signed(&message).signature != pushed.signature || own_wallet(&q.view, &message.from).is_err() {
+        return refuse("signature verification failed: bls signature failed to verify");
+    }
     match handle.ask(|reply| Request::PushSigned { message, reply }).await {
-        Some(Ok(message)) => show(&CidJson::from(message.cid())),
+        Some(Ok(cid)) => show(&CidJson::from(cid)),
         Some(Err(why)) => refuse(why),
         None => stopping(),
     }
@@ -277,31 +256,15 @@ struct Search {
 
 /// The message's landing and the height it was included at.
 fn lookup(view: &View, cid: &str, search: Search) -> Result<Option<(i64, Value)>, RpcError> {
-    let chain = &view.chain;
-    let landed = match (chain.receipt(cid), chain.message(cid)) {
-        (Some(found), _) => Some((cid, found)),
-        (None, None) => None,
-        (None, Some(message)) => match chain.executed_instead(message) {
-            None => None,
-            Some((other, instead)) if search.replaced && instead.same_call(message) => {
-                chain.receipt(other).map(|found| (other.as_str(), found))
-            }
-            Some((other, _)) => {
-                return refuse(format!(
-                    "found message with equal nonce as the one we are looking for ({cid} n {}, found {other})",
-                    message.nonce
-                ));
-            }
-        },
-    };
-    let Some((landed, (included, receipt))) = landed else { return Ok(None) };
+    let landed = view.chain.landed(cid, search.replaced).or_else(refuse)?;
+    let Some(Landed { cid, included, receipt }) = landed else { return Ok(None) };
     let height = included.saturating_add(1);
     let too_far = search.limit >= 0 && search.from.saturating_sub(height) > search.limit;
     if height > search.from || too_far {
         return Ok(None);
     }
     let found = MsgLookup {
-        message: CidJson::from(landed.to_owned()),
+        message: CidJson::from(cid.clone()),
         receipt: MessageReceipt {
             exit_code: i64::from(receipt.exit_code),
             r#return: Blob(receipt.value.clone()),
@@ -311,7 +274,7 @@ fn lookup(view: &View, cid: &str, search: Search) -> Result<Option<(i64, Value)>
         height,
     };
     let receipt = with(&found.receipt, json!({ "EventsRoot": null }))?;
-    with(&found, json!({ "ReturnDec": null, "Receipt": receipt })).map(|found| Some((*included, found)))
+    with(&found, json!({ "ReturnDec": null, "Receipt": receipt })).map(|found| Some((included, found)))
 }
 
 async fn wait(handle: &Handle, q: &Question) -> Answer {

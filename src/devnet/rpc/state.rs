@@ -6,7 +6,7 @@ use crate::{
         cids,
         wire::{
             ActorState, BitField, Blob, CidJson, Claim, MarketBalance, MinerInfo, MinerPower, MinerSectors, MinerState,
-            SectorOnChainInfo, SectorPreCommitInfo, SectorPreCommitOnChainInfo, TipSetKey,
+            SectorLocation, SectorOnChainInfo, SectorPreCommitInfo, SectorPreCommitOnChainInfo, TipSetKey,
         },
     },
     devnet::{
@@ -217,9 +217,12 @@ fn of_sector(method: &str, q: &Question) -> Option<Answer> {
             q.sector().and_then(|(seen, n)| show(&seen.miner.pre_commits.get(&n).map(|p| pre_committed(n, p))))
         }
         "StateSectorGetInfo" => live().and_then(|(found, n)| show(&found.map(|sector| on_chain(n, sector)))),
-        "StateSectorPartition" => present().map(|sector| {
-            let Place { deadline, partition } = sector.place;
-            json!({ "Deadline": deadline, "Partition": partition })
+        // a partition keeps the sectors that ended
+        "StateSectorPartition" => q.sector().and_then(|(seen, n)| match seen.miner.sectors.get(&n) {
+            Some(Sector { place: Place { deadline, partition }, .. }) => {
+                show(&SectorLocation { deadline: *deadline, partition: *partition })
+            }
+            None => refuse(format!("sector {n} not due at any deadline")),
         }),
         "StateSectorExpiration" => present().map(|sector| json!({ "OnTime": sector.expiration, "Early": 0 })),
         _ => return None,

@@ -331,6 +331,46 @@ async fn a_fee_replacement_lands_instead_of_the_first() {
     assert_eq!(client.refusal("StateSearchMsg", json!([[], first.cid, -1, false])).await.0, 1);
 }
 
+// matrix: D1, D5, D6
+#[tokio::test]
+async fn the_mempool_and_its_faults_are_reached_over_the_wire() {
+    let dir = tempfile::tempdir().unwrap();
+    let (client, _tasks) = devnet(dir.path()).await;
+    let wallet = client.wallet().await;
+    let call = client.call("t01000", 1, 0, &[]).await;
+    let first: wire::SignedMessage = client.ask("MpoolPushMessage", json!([call, null])).await;
+    let mut forged = first.clone();
+    forged.message.nonce = 1;
+    assert!(client.refusal("MpoolPush", json!([forged])).await.1.contains("signature"));
+    let mut by_id = first.clone();
+    by_id.message.from = "t01000".to_owned();
+    assert!(client.refusal("MpoolPush", json!([by_id])).await.1.contains("key address"));
+    assert!(client.refusal("MpoolPush", json!([first])).await.1.contains("already in mpool"));
+
+    assert_eq!(client.fault("evict", json!({})).await.0, 200);
+    assert_eq!(client.ask::<Value>("MpoolPending", json!([[]])).await, json!([]));
+    assert_eq!(client.ask::<u64>("MpoolGetNonce", json!([wallet])).await, 0);
+    let again: wire::CidJson = client.ask("MpoolPush", json!([first])).await;
+    assert_eq!(again, first.cid);
+
+    assert_eq!(client.fault("foreign", json!({})).await.0, 200);
+    client.mine(1).await;
+    let (_, text) = client.refusal("StateSearchMsg", json!([[], first.cid, -1, true])).await;
+    assert!(text.contains("found message with equal nonce"), "{text}");
+    assert_eq!(client.fault("foreign", json!({ "address": "t0999" })).await.0, 400);
+
+    client.fault("gas", json!({ "pct": 50, "count": 1, "method": 0 })).await;
+    let low: wire::SignedMessage = client.ask("MpoolPushMessage", json!([call, null])).await;
+    let right: wire::SignedMessage = client.ask("MpoolPushMessage", json!([call, null])).await;
+    client.mine(2).await;
+    for (sent, exit_code) in [(low, 7), (right, 0)] {
+        let found: wire::MsgLookup = client.ask("StateSearchMsg", json!([[], sent.cid, -1, true])).await;
+        assert_eq!(found.receipt.exit_code, exit_code);
+    }
+    client.fault("block_gas", json!({ "gas": 100 })).await;
+    assert_eq!(client.refusal("GasEstimateMessageGas", json!([call, null, []])).await.0, 2);
+}
+
 async fn url_of(dir: &FilePath) -> String {
     let there = async {
         loop {

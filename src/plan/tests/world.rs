@@ -2,6 +2,7 @@
 
 use super::super::{space::Room, *};
 use crate::{
+    outbox::{Batch, BatchState, FeeRule, Gas, Message, MessageKind, Sent},
     sector::{
         ChainNow, EDGES, EventKind, Facts, Record,
         tests::{CHAIN, NOW, POLICY, all_facts, event},
@@ -64,13 +65,7 @@ fn record() -> impl Strategy<Value = Record> {
 fn sector() -> impl Strategy<Value = SectorSeen> {
     let facts = proptest::option::weighted(0.8, (0..FACTS.len()).prop_map(|index| FACTS[index].clone()));
     let busy = proptest::option::weighted(0.2, Just("something".to_owned()));
-    let troubled = proptest::bool::weighted(0.2);
-    (record(), facts, busy, troubled).prop_map(|(record, facts, busy, troubled)| SectorSeen {
-        record,
-        facts,
-        busy,
-        troubled,
-    })
+    (record(), facts, busy).prop_map(|(record, facts, busy)| SectorSeen { record, facts, busy })
 }
 
 fn repo_name() -> impl Strategy<Value = RepoName> {
@@ -135,19 +130,66 @@ fn desired() -> impl Strategy<Value = Desired> {
             max_in_flight,
             precommit,
             commit,
+            aggregate_from: ceiling.map(|_| 2),
             base_fee_ceiling: ceiling.map(AttoFil::from_atto),
-            deadline_margin: 100,
+            precommit_fees: FEES,
+            commit_fees: FEES,
             policy: POLICY,
         })
 }
 
-fn message() -> impl Strategy<Value = MessageSeen> {
-    let sectors = proptest::collection::vec((0..10u64).prop_map(number), 0..3);
-    (sectors, any::<bool>(), proptest::option::of(again())).prop_map(|(sectors, busy, retry_at)| MessageSeen {
-        sectors,
-        busy,
-        retry_at,
+const FEES: FeeRule = FeeRule { cap: AttoFil::from_atto(10), urgent_factor: 10, margin: 100, replace_after: 20 };
+
+fn message() -> Message {
+    let (from, to) = ("t01002".to_owned(), "t01000".to_owned());
+    Message { from, to, value: AttoFil::from_atto(5), method: 28, params: Vec::new() }
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    (0..8i128, 0..3i64).prop_map(|(fee_cap, limit)| Sent {
+        cid: "bafy".to_owned(),
+        nonce: 1,
+        gas: Gas { limit, fee_cap: AttoFil::from_atto(fee_cap), premium: AttoFil::from_atto(1) },
+        signed: None,
+        replaced: Vec::new(),
+        at: CHAIN.head.plus(-50),
     })
+}
+
+/// Without its sectors: those are given out in the world, each to one batch of a kind at most.
+fn batch_seen() -> impl Strategy<Value = BatchSeen> {
+    let kind = proptest::sample::select(vec![MessageKind::PreCommit, MessageKind::Commit, MessageKind::Terminate]);
+    let gone = proptest::option::weighted(0.2, Just(CHAIN.head.plus(-10)));
+    (kind, 0..3u8, sent(), any::<bool>(), proptest::option::of(again()), gone).prop_map(
+        |(kind, state, sent, busy, retry_at, gone_since)| {
+            let mut batch = Batch::open(MessageId(String::new()), kind, Vec::new(), NOW);
+            if state > 0 {
+                (batch.state, batch.message) = (BatchState::Sealed, Some(message()));
+            }
+            if state > 1 {
+                (batch.state, batch.sent) = (BatchState::Sent, Some(sent));
+            }
+            BatchSeen { batch, busy, retry_at, gone_since, aggregate: None }
+        },
+    )
+}
+
+fn funds() -> impl Strategy<Value = Funds> {
+    let costs = Costs { deposit: AttoFil::from_atto(3), pledge: AttoFil::from_atto(5) };
+    let balance = proptest::option::weighted(0.9, (0..200i128).prop_map(AttoFil::from_atto));
+    (balance, proptest::option::weighted(0.9, Just(costs))).prop_map(|(balance, costs)| Funds { balance, costs })
+}
+
+/// Gives each sector that waits for a message to one of the batches of its kind, by its number; some to none.
+fn give_out(sectors: &BTreeMap<SectorNumber, SectorSeen>, batches: &mut BTreeMap<MessageId, BatchSeen>) {
+    for (number, seen) in sectors {
+        let fits = |b: &&mut BatchSeen| b.batch.kind.collects() == Some(seen.record.state);
+        let mut fitting: Vec<_> = batches.values_mut().filter(fits).collect();
+        let choice = usize::try_from(number.as_u64()).unwrap() % (fitting.len() + 1);
+        if let Some(batch) = fitting.get_mut(choice) {
+            batch.batch.sectors.push(*number);
+        }
+    }
 }
 
 fn miner() -> impl Strategy<Value = MinerSeen> {
@@ -181,15 +223,30 @@ fn observed() -> impl Strategy<Value = Observed> {
         proptest::collection::btree_map(repo_name(), repo(), 0..5),
         proptest::collection::btree_map(who, any::<bool>(), 0..9),
         proptest::collection::btree_map((0..10u64).prop_map(number), sector(), 0..10),
-        proptest::collection::btree_map(id, message(), 0..4),
+        (proptest::collection::btree_map(id, batch_seen(), 0..4), funds()),
         proptest::option::weighted(0.9, (10..20u64).prop_map(number)),
     )
         .prop_map(
-            |((chain, trouble), (base_fee, running), (miner, params), repos, workers, sectors, messages, next)| {
+            |(
+                (chain, trouble),
+                (base_fee, running),
+                (miner, params),
+                repos,
+                workers,
+                sectors,
+                (batches, funds),
+                next,
+            )| {
                 let named = sectors.into_iter().map(|(number, mut seen)| {
                     seen.record.number = number;
                     (number, seen)
                 });
+                let sectors = named.collect();
+                let mut batches: BTreeMap<_, _> = batches
+                    .into_iter()
+                    .map(|(id, seen)| (id.clone(), BatchSeen { batch: Batch { id, ..seen.batch }, ..seen }))
+                    .collect();
+                give_out(&sectors, &mut batches);
                 Observed {
                     now: NOW,
                     chain,
@@ -200,8 +257,9 @@ fn observed() -> impl Strategy<Value = Observed> {
                     params,
                     repos,
                     workers,
-                    sectors: named.collect(),
-                    messages,
+                    sectors,
+                    batches,
+                    funds,
                     next_number: next,
                     durations: BTreeMap::new(),
                 }
@@ -217,7 +275,7 @@ pub(super) fn world() -> impl Strategy<Value = (Desired, Observed)> {
 /// A sector that was just created.
 fn created(number: SectorNumber, repo: &RepoName, busy: Option<String>) -> SectorSeen {
     let record = Record::new(number, SIZE.seal_proof(), repo.clone(), NOW);
-    SectorSeen { record, facts: Some(Facts::default()), busy, troubled: false }
+    SectorSeen { record, facts: Some(Facts::default()), busy }
 }
 
 /// A sector that is to be finalized, sealed in `nvme`, on [`FINAL`].
@@ -226,7 +284,7 @@ pub(super) fn final_sector(n: u64) -> SectorSeen {
     let life = GOOD_LIFE[..GOOD_LIFE.len() - 1].iter();
     let record = life.fold(start, |record, kind| record.apply(&event(*kind), NOW).unwrap());
     let facts = FACTS.iter().find(|facts| facts.sector.as_ref().is_some_and(|sector| !sector.faulty)).cloned();
-    SectorSeen { record, facts, busy: None, troubled: false }
+    SectorSeen { record, facts, busy: None }
 }
 
 /// A sector that is to be pre-committed, with a ticket that the chain still gives.
@@ -234,11 +292,15 @@ pub(super) fn precommit_sector(n: u64) -> SectorSeen {
     let start = Record::new(number(n), SIZE.seal_proof(), "nvme".parse().unwrap(), NOW);
     let record = GOOD_LIFE[..4].iter().fold(start, |record, kind| record.apply(&event(*kind), NOW).unwrap());
     let ticket = record.ticket.as_ref().map(|ticket| ticket.value);
-    SectorSeen { record, facts: Some(Facts { ticket, ..Facts::default() }), busy: None, troubled: false }
+    SectorSeen { record, facts: Some(Facts { ticket, ..Facts::default() }), busy: None }
 }
 
 fn sector_is_busy(observed: &mut Observed, number: SectorNumber) {
     observed.sectors.get_mut(&number).expect("an action names a sector that exists").busy = Some("this".to_owned());
+}
+
+fn batch_is_busy(observed: &mut Observed, id: &MessageId) {
+    observed.batches.get_mut(id).expect("an action names a batch that exists").busy = true;
 }
 
 /// The world while this action is being carried out.
@@ -267,10 +329,18 @@ pub(super) fn under_way(mut observed: Observed, action: &Action) -> Observed {
             sector_is_busy(&mut observed, *number);
             assert_eq!(observed.workers.insert(worker.clone(), false), Some(true), "{worker} was not idle");
         }
-        Action::SubmitPreCommit(numbers) | Action::SubmitCommit(numbers) | Action::SubmitTerminate(numbers) => {
-            numbers.iter().for_each(|number| sector_is_busy(&mut observed, *number));
+        Action::Join { sectors, .. } => sectors.iter().for_each(|number| sector_is_busy(&mut observed, *number)),
+        Action::Seal { batch, sectors, .. } => {
+            sectors.iter().for_each(|number| sector_is_busy(&mut observed, *number));
+            batch_is_busy(&mut observed, batch);
         }
-        Action::Push(id) => observed.messages.get_mut(id).expect("a message that exists").busy = true,
+        Action::Aggregate { batch, worker, .. } => {
+            assert_eq!(observed.workers.insert(worker.clone(), false), Some(true), "{worker} was not idle");
+            batch_is_busy(&mut observed, batch);
+        }
+        Action::Push { batch, .. } | Action::Resend(batch) | Action::Reprice { batch, .. } => {
+            batch_is_busy(&mut observed, batch);
+        }
     }
     observed
 }
@@ -294,6 +364,18 @@ pub(super) fn done(mut observed: Observed, action: &Action) -> Observed {
             seen.record = seen.record.apply(event, NOW).expect("an event that the table knows");
             observed
         }
+        Action::Join { kind, batch, sectors } => {
+            let id = batch.clone().unwrap_or_else(|| MessageId(format!("n-{kind}-{}", sectors[0])));
+            let new = BatchSeen {
+                batch: Batch::open(id.clone(), *kind, Vec::new(), NOW),
+                busy: false,
+                retry_at: None,
+                gone_since: None,
+                aggregate: None,
+            };
+            observed.batches.entry(id).or_insert(new).batch.sectors.extend(sectors);
+            observed
+        }
         Action::StopWorker(_)
         | Action::StartDevnet
         | Action::PrepareMiner
@@ -301,10 +383,11 @@ pub(super) fn done(mut observed: Observed, action: &Action) -> Observed {
         | Action::StartWorker(_)
         | Action::DrawTicket(_)
         | Action::Run { .. }
-        | Action::SubmitPreCommit(_)
-        | Action::SubmitCommit(_)
-        | Action::SubmitTerminate(_)
-        | Action::Push(_) => under_way(observed, action),
+        | Action::Aggregate { .. }
+        | Action::Seal { .. }
+        | Action::Push { .. }
+        | Action::Resend(_)
+        | Action::Reprice { .. } => under_way(observed, action),
     }
 }
 

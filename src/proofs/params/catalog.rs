@@ -20,7 +20,7 @@ pub use with_library::{files, post_proof};
 mod with_library {
     use super::{ParamFile, ParamsError, SectorSize};
     use crate::proofs::{
-        params::{Kind, Purpose, can_generate},
+        params::{Kind, Purpose},
         real::registered,
     };
     use filecoin_proofs_api::RegisteredPoStProof;
@@ -42,11 +42,10 @@ mod with_library {
             published(Purpose::WinningPost, Kind::Parameters, winning.cache_params_path())?,
             published(Purpose::WinningPost, Kind::VerifyingKey, winning.cache_verifying_key_path())?,
         ];
-        if !can_generate(size) {
-            for (name, data) in SRS_PARAMETERS.iter() {
-                let (name, published) = (name.clone(), data.digest.clone());
-                files.push(ParamFile { name, purpose: Purpose::Aggregation, kind: Kind::Srs, published });
-            }
+        // one file for all sizes
+        for (name, data) in SRS_PARAMETERS.iter() {
+            let (name, published) = (name.clone(), data.digest.clone());
+            files.push(ParamFile { name, purpose: Purpose::Aggregation, kind: Kind::Srs, published });
         }
         Ok(files)
     }
@@ -94,7 +93,7 @@ mod with_library {
                 let files = files(size).unwrap();
                 let sized = files.iter().filter_map(|file| PARAMETERS.get(&file.name));
                 assert!(sized.clone().all(|data| data.sector_size == size.bytes().as_u64()), "{size}");
-                assert_eq!((sized.count(), files.len()), (6, if can_generate(size) { 6 } else { 7 }), "{size}");
+                assert_eq!((sized.count(), files.len()), (6, 7), "{size}");
             }
         }
     }

@@ -24,6 +24,13 @@ pub fn ready(size: SectorSize, dir: &Path) -> bool {
     lacking(size, dir).is_ok_and(|lacking| lacking.is_empty())
 }
 
+/// Whether proofs of this size can be aggregated: the reference string is there and has the length that its own counts
+/// add up to.
+pub fn can_aggregate(size: SectorSize, dir: &Path) -> bool {
+    let fits = |file: &ParamFile| matches!(shape(&dir.join(&file.name), file.kind), Ok(Shape::Fits(_)));
+    catalog::files(size).is_ok_and(|files| files.iter().any(|file| file.kind == Kind::Srs && fits(file)))
+}
+
 /// The files that sealing and proving need and that are not there, do not have the length that their own counts add
 /// up to, or do not belong to their verifying key. Takes a few reads, so it does not find a changed byte; [`check`]
 /// does.
@@ -94,9 +101,8 @@ fn shape(path: &Path, kind: Kind) -> io::Result<Shape> {
     };
     let bytes = file.metadata()?.len();
     let why = match files::length_by_layout(&file, kind) {
-        Ok(None) => return Ok(Shape::Fits(bytes)),
-        Ok(Some(length)) if length == bytes => return Ok(Shape::Fits(bytes)),
-        Ok(Some(length)) => format!("it has {bytes} bytes where its own counts add up to {length}"),
+        Ok(length) if length == bytes => return Ok(Shape::Fits(bytes)),
+        Ok(length) => format!("it has {bytes} bytes where its own counts add up to {length}"),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => format!("it ends after {bytes} bytes"),
         Err(error) => return Err(error),
     };
@@ -177,11 +183,15 @@ mod tests {
     fn the_published_digest_needs_no_marker_and_production_sizes_accept_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        made_here(&path, b"srs");
+        let empty = [0; 16];
+        made_here(&path, &empty);
         let srs = ParamFile { purpose: Purpose::Aggregation, ..file("s", Kind::Srs) };
         let look = |file: &ParamFile| check_files(vec![file.clone()], dir.path(), false).unwrap().remove(0).state;
         assert!(matches!(look(&srs), FileState::Corrupt { .. }));
         let published = ParamFile { published: files::digest(&path).unwrap(), ..srs };
         assert_eq!(look(&published), FileState::Good(Origin::Published));
+        fs::write(&path, [empty.as_slice(), &[1]].concat()).unwrap();
+        let FileState::Corrupt { why } = look(&published) else { panic!("a byte too many") };
+        assert!(why.contains("17 bytes where its own counts add up to 16"), "{why}");
     }
 }

@@ -17,24 +17,24 @@ const G2: u64 = 192;
 /// What a verifying key has before its list: α, β, β, γ, δ, δ.
 const KEY_HEAD: u64 = 3 * G1 + 3 * G2;
 
-/// The length that a file of this kind should have by the counts in it; `None` where the format says nothing.
+/// The length that a file of this kind should have by the counts in it.
 ///
 /// # Errors
 /// `UnexpectedEof` when it ends before its last count.
-pub fn length_by_layout(file: &File, kind: Kind) -> io::Result<Option<u64>> {
+pub fn length_by_layout(file: &File, kind: Kind) -> io::Result<u64> {
     // a verifying key has one list; parameters go on with h, l, a, b in the first group, b in the second
-    let lists: &[u64] = match kind {
-        Kind::VerifyingKey => &[G1],
-        Kind::Parameters => &[G1, G1, G1, G1, G1, G2],
-        Kind::Srs => return Ok(None),
+    let (mut offset, lists): (u64, &[u64]) = match kind {
+        Kind::VerifyingKey => (KEY_HEAD, &[G1]),
+        Kind::Parameters => (KEY_HEAD, &[G1, G1, G1, G1, G1, G2]),
+        // powers of two secrets in either group, compressed
+        Kind::Srs => (0, &[G1 / 2, G1 / 2, G2 / 2, G2 / 2]),
     };
-    let mut offset = KEY_HEAD;
     for point in lists {
         let mut count = [0u8; 4];
         file.read_exact_at(&mut count, offset)?;
         offset = offset.saturating_add(4).saturating_add(u64::from(u32::from_be_bytes(count)).saturating_mul(*point));
     }
-    Ok(Some(offset))
+    Ok(offset)
 }
 
 /// Whether `params` begins with the whole of `key`: the two were made together.

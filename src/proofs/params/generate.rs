@@ -6,7 +6,7 @@ use super::{
     files::{self, Marker},
     progress::Meter,
     secret::Trapdoor,
-    setup,
+    setup, srs,
     synthesis::{self, Counts},
 };
 use crate::{
@@ -64,7 +64,9 @@ pub fn generate(size: SectorSize, dir: &Path, report: Report<'_>, cancel: &Atomi
             });
         }
     }
-    make(&sets, dir, &format!(".seald-{size}.lock"), &Meter::new(report, cancel))
+    let meter = Meter::new(report, cancel);
+    make(&sets, dir, &format!(".seald-{size}.lock"), &meter)?;
+    files.iter().filter(|file| file.kind == Kind::Srs).try_for_each(|file| srs::make(file, dir, &meter))
 }
 
 /// One parameter set to make.
@@ -143,7 +145,7 @@ fn make<C: Circuit<Scalar>>(sets: &[Set<C>], dir: &Path, lock: &str, meter: &Met
 }
 
 /// The lock file, locked. It stays: removing it would let two processes hold it.
-fn hold(path: &Path, meter: &Meter<'_>) -> Result<File, ParamsError> {
+pub(super) fn hold(path: &Path, meter: &Meter<'_>) -> Result<File, ParamsError> {
     let file = File::create(path).map_err(at("create", path))?;
     loop {
         match file.try_lock() {

@@ -18,9 +18,11 @@ mod secret;
 #[cfg(feature = "proofs")]
 mod setup;
 #[cfg(feature = "proofs")]
+mod srs;
+#[cfg(feature = "proofs")]
 mod synthesis;
 
-pub use check::{check, lacking, ready};
+pub use check::{can_aggregate, check, lacking, ready};
 pub use fetch::fetch;
 #[cfg(feature = "proofs")]
 pub use generate::generate;
@@ -93,7 +95,7 @@ pub enum Kind {
     Parameters,
     /// What the verifier reads.
     VerifyingKey,
-    /// The structured reference string for aggregation.
+    /// The structured reference string for aggregation, the same for all sizes.
     Srs,
 }
 

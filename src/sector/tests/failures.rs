@@ -80,9 +80,8 @@ fn a_pause_doubles_up_to_its_longest_and_is_spread_over_sectors() {
     }
     // a wallet without funds has hours before the budget is spent
     let budget = budget(Class::Chain, &Policy { attempts: 8, ..POLICY }).unwrap();
-    let pauses = (0..budget).map(|attempts| {
-        retry_at(&Record { attempts, ..record(S::PreCommitting) }, Class::Chain, NOW).ms_since(NOW)
-    });
+    let pauses = (0..budget)
+        .map(|attempts| retry_at(&Record { attempts, ..record(S::PreCommitting) }, Class::Chain, NOW).ms_since(NOW));
     assert!(pauses.sum::<u64>() > 3 * 3_600 * 1_000);
 }
 
@@ -253,7 +252,8 @@ fn ten_crashes_in_a_row_park_one_sector_with_its_reason() {
         match next(&record, Some(&Facts::default()), Some(CHAIN), &policy, at) {
             Next::Work(Stage::PreCommit1) => {
                 starts += 1;
-                let failure = Failure { class: Class::Worker, doing: "precommit1".to_owned(), error: "it died".to_owned() };
+                let failure =
+                    Failure { class: Class::Worker, doing: "precommit1".to_owned(), error: "it died".to_owned() };
                 let retry_at = retry_at(&record, Class::Worker, at);
                 assert!(retry_at > at, "a pause after each");
                 record = record.apply(&Ev::AttemptFailed { failure, retry_at }, at).unwrap();

@@ -1,23 +1,62 @@
 //! The table: every pair, and what it has beyond the two machines it is compared with.
 
-use super::{E, NOW, S, event, record};
-use crate::sector::{EDGES, Event, EventKind, Refused, State};
-use std::collections::BTreeSet;
+use super::*;
 
+/// A record with every part there is, so that what an event drops is seen.
+fn whole(state: State) -> Record {
+    Record {
+        ticket: Some(ticket(8_000)),
+        sealed: Some(sealed()),
+        precommit: Some(PreCommit { message: None, landed: Some(Landed { epoch: HEAD, ..landed() }) }),
+        seed: Some(seed(2)),
+        porep: Some("ff".to_owned()),
+        commit: Some(Commit { message: None }),
+        activation: Some(Activation { epoch: HEAD, ..activation() }),
+        store: Some("hdd9".parse().unwrap()),
+        termination: Some(Termination { message: None, epoch: Some(Epoch::new(1)) }),
+        attempts: 3,
+        retry_at: Some(NOW.plus_ms(1)),
+        failure: Some(Failure { doing: "before".to_owned(), ..failure() }),
+        invalid_proofs: 1,
+        ..record(state)
+    }
+}
+
+/// The fields that an event changed, with what became of those that are gone or counted.
+fn changes(before: &Record, after: &Record) -> String {
+    let (before, after) = (serde_json::to_value(before).unwrap(), serde_json::to_value(after).unwrap());
+    let fields = before
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, old)| !["state", "version"].contains(&name.as_str()) && after[name.as_str()] != **old);
+    let changed: Vec<_> = fields
+        .map(|(name, _)| match &after[name] {
+            serde_json::Value::Null => format!("-{name}"),
+            serde_json::Value::Number(count) if name != "retry_at" => format!("{name}={count}"),
+            _ => format!("+{name}"),
+        })
+        .collect();
+    changed.join(" ")
+}
+
+// matrix: A3, A4
 /// `UPDATE_EXPECT=1` writes the file anew; the difference is then a matter for review.
 #[test]
 fn every_pair_is_decided() {
     let mut found = String::new();
     for state in S::ALL {
         for kind in E::ALL {
-            let answer = match record(*state).apply(&event(*kind), NOW) {
-                Ok(next) => next.state.to_string(),
+            let before = whole(*state);
+            let answer = match before.apply(&event(*kind), NOW) {
+                Ok(next) => format!("{} {}", next.state, changes(&before, &next)),
                 Err(refused) => {
                     assert_eq!(refused, Refused { state: *state, event: *kind });
                     "refused".to_owned()
                 }
             };
-            found.push_str(&format!("{state} {} {answer}\n", kind.as_str()));
+            found.push_str(format!("{state} {} {answer}", kind.as_str()).trim_end());
+            found.push('\n');
         }
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sector/table.txt");
@@ -119,8 +158,8 @@ const CLASSIC: &[Edge] = &[
     (S::Faulty, E::FaultReported, S::FaultReported),
 ];
 
-/// What ours has beyond the classic table, and why. Its restart and force-state events are absent: everything is
-/// recomputed from what is, so there is nothing to restart and nothing to force.
+/// What ours has beyond the classic table, and why. Its restart event is absent: everything is
+/// recomputed from what is, so there is nothing to restart. Its force-state event leads where the record can be.
 const BEYOND: &[(&str, &[Edge])] = &[
     ("pieces that do not fit are found before any layer", &[(S::Packing, E::PackingFailed, S::PackingFailed)]),
     (
@@ -243,6 +282,7 @@ const BEYOND: &[(&str, &[Edge])] = &[
     ),
 ];
 
+// matrix: G5
 #[test]
 fn the_table_is_the_classic_one_and_what_we_added_with_a_reason() {
     let ours: BTreeSet<_> = EDGES.iter().copied().collect();
@@ -254,4 +294,355 @@ fn the_table_is_the_classic_one_and_what_we_added_with_a_reason() {
     }
     assert_eq!(ours.difference(&expected).collect::<Vec<_>>(), Vec::<&_>::new(), "edges without a reason");
     assert_eq!(expected.difference(&ours).collect::<Vec<_>>(), Vec::<&_>::new(), "edges that went missing");
+}
+
+/// The table that the network's reference software has today, as far as a miner of capacity sectors needs it: its state,
+/// its event, its next state, and what is there for it here.
+const TODAY: &[(&str, &str, &str, Here)] = &[
+    ("undefined", "SectorStartCC", "Packing", Here::Not("a record begins in Packing")),
+    ("Packing", "SectorPacked", "GetTicket", Here::Edge(S::Packing, E::Packed, S::PreCommit1)),
+    ("GetTicket", "SectorTicket", "PreCommit1", Here::Edge(S::PreCommit1, E::TicketDrawn, S::PreCommit1)),
+    ("GetTicket", "SectorCommitFailed", "CommitFailed", Here::Not("a number that was used is lost: GivenUp")),
+    ("PreCommit1", "SectorPreCommit1", "PreCommit2", Here::Edge(S::PreCommit1, E::PreCommit1Done, S::PreCommit2)),
+    (
+        "PreCommit1",
+        "SectorSealPreCommit1Failed",
+        "SealPreCommit1Failed",
+        Here::Edge(S::PreCommit1, E::SealPreCommitFailed, S::SealFailed),
+    ),
+    ("PreCommit1", "SectorOldTicket", "GetTicket", Here::Edge(S::PreCommit1, E::TicketExpired, S::PreCommit1)),
+    (
+        "PreCommit2",
+        "SectorPreCommit2",
+        "SubmitPreCommitBatch",
+        Here::Edge(S::PreCommit2, E::PreCommit2Done, S::PreCommitting),
+    ),
+    (
+        "PreCommit2",
+        "SectorSealPreCommit2Failed",
+        "SealPreCommit2Failed",
+        Here::Edge(S::PreCommit2, E::AttemptFailed, S::PreCommit2),
+    ),
+    (
+        "PreCommit2",
+        "SectorSealPreCommit1Failed",
+        "SealPreCommit1Failed",
+        Here::Edge(S::PreCommit2, E::SealPreCommitFailed, S::SealFailed),
+    ),
+    (
+        "SubmitPreCommitBatch",
+        "SectorPreCommitBatchSent",
+        "PreCommitBatchWait",
+        Here::Edge(S::PreCommitting, E::PreCommitted, S::WaitSeed),
+    ),
+    (
+        "SubmitPreCommitBatch",
+        "SectorSealPreCommit1Failed",
+        "SealPreCommit1Failed",
+        Here::Edge(S::PreCommitting, E::SealPreCommitFailed, S::SealFailed),
+    ),
+    (
+        "SubmitPreCommitBatch",
+        "SectorChainPreCommitFailed",
+        "PreCommitFailed",
+        Here::Edge(S::PreCommitting, E::ChainPreCommitFailed, S::PreCommitFailed),
+    ),
+    (
+        "SubmitPreCommitBatch",
+        "SectorPreCommitLanded",
+        "WaitSeed",
+        Here::Edge(S::PreCommitting, E::PreCommitted, S::WaitSeed),
+    ),
+    (
+        "PreCommitBatchWait",
+        "SectorPreCommitLanded",
+        "WaitSeed",
+        Here::Edge(S::WaitSeed, E::PreCommitLanded, S::WaitSeed),
+    ),
+    (
+        "PreCommitBatchWait",
+        "SectorChainPreCommitFailed",
+        "PreCommitFailed",
+        Here::Edge(S::WaitSeed, E::ChainPreCommitFailed, S::PreCommitFailed),
+    ),
+    (
+        "PreCommitBatchWait",
+        "SectorRetryPreCommit",
+        "PreCommitting",
+        Here::Not("by way of PreCommitFailed, which asks the chain first"),
+    ),
+    ("WaitSeed", "SectorSeedReady", "Committing", Here::Edge(S::WaitSeed, E::SeedReady, S::Committing)),
+    (
+        "WaitSeed",
+        "SectorChainPreCommitFailed",
+        "PreCommitFailed",
+        Here::Edge(S::WaitSeed, E::ChainPreCommitFailed, S::PreCommitFailed),
+    ),
+    ("Committing", "SectorCommitted", "SubmitCommitAggregate", Here::Edge(S::Committing, E::ProofReady, S::Committing)),
+    ("Committing", "SectorProofReady", "CommitFinalize", Here::Not(EARLY)),
+    ("Committing", "SectorSeedReady", "Committing", Here::Edge(S::Committing, E::SeedReady, S::Committing)),
+    (
+        "Committing",
+        "SectorComputeProofFailed",
+        "ComputeProofFailed",
+        Here::Edge(S::Committing, E::ComputeProofFailed, S::ComputeProofFailed),
+    ),
+    (
+        "Committing",
+        "SectorSealPreCommit1Failed",
+        "SealPreCommit1Failed",
+        Here::Edge(S::ComputeProofFailed, E::SealPreCommitFailed, S::SealFailed),
+    ),
+    ("Committing", "SectorCommitFailed", "CommitFailed", Here::Edge(S::Committing, E::CommitFailed, S::CommitFailed)),
+    ("Committing", "SectorRetryCommitWait", "CommitWait", Here::Edge(S::Committing, E::Committed, S::CommitWait)),
+    ("CommitFinalize", "SectorFinalized", "SubmitCommitAggregate", Here::Not(EARLY)),
+    ("CommitFinalize", "SectorFinalizeFailed", "CommitFinalizeFailed", Here::Not(EARLY)),
+    ("CommitFinalizeFailed", "SectorRetryFinalize", "CommitFinalize", Here::Not(EARLY)),
+    (
+        "SubmitCommitAggregate",
+        "SectorCommitAggregateSent",
+        "CommitAggregateWait",
+        Here::Edge(S::Committing, E::Committed, S::CommitWait),
+    ),
+    (
+        "SubmitCommitAggregate",
+        "SectorCommitFailed",
+        "CommitFailed",
+        Here::Edge(S::Committing, E::CommitFailed, S::CommitFailed),
+    ),
+    (
+        "SubmitCommitAggregate",
+        "SectorRetrySubmitCommit",
+        "SubmitCommit",
+        Here::Not("a message that could not be composed is composed again in Committing"),
+    ),
+    (
+        "CommitAggregateWait",
+        "SectorProving",
+        "FinalizeSector",
+        Here::Edge(S::CommitWait, E::Proving, S::FinalizeSector),
+    ),
+    (
+        "CommitAggregateWait",
+        "SectorCommitFailed",
+        "CommitFailed",
+        Here::Edge(S::CommitWait, E::CommitFailed, S::CommitFailed),
+    ),
+    (
+        "CommitAggregateWait",
+        "SectorRetrySubmitCommit",
+        "SubmitCommit",
+        Here::Edge(S::CommitFailed, E::RetrySubmitCommit, S::Committing),
+    ),
+    ("FinalizeSector", "SectorFinalized", "Proving", Here::Edge(S::FinalizeSector, E::Finalized, S::Proving)),
+    (
+        "FinalizeSector",
+        "SectorFinalizeFailed",
+        "FinalizeFailed",
+        Here::Edge(S::FinalizeSector, E::AttemptFailed, S::FinalizeSector),
+    ),
+    (
+        "SealPreCommit1Failed",
+        "SectorRetrySealPreCommit1",
+        "PreCommit1",
+        Here::Edge(S::SealFailed, E::RetrySeal, S::PreCommit1),
+    ),
+    (
+        "SealPreCommit2Failed",
+        "SectorRetrySealPreCommit1",
+        "PreCommit1",
+        Here::Edge(S::SealFailed, E::RetrySeal, S::PreCommit1),
+    ),
+    (
+        "SealPreCommit2Failed",
+        "SectorRetrySealPreCommit2",
+        "PreCommit2",
+        Here::Edge(S::PreCommit2, E::AttemptFailed, S::PreCommit2),
+    ),
+    (
+        "PreCommitFailed",
+        "SectorRetryPreCommit",
+        "PreCommitting",
+        Here::Edge(S::PreCommitFailed, E::RetryPreCommit, S::PreCommitting),
+    ),
+    (
+        "PreCommitFailed",
+        "SectorRetryPreCommitWait",
+        "PreCommitWait",
+        Here::Edge(S::PreCommitFailed, E::RetryWaitSeed, S::WaitSeed),
+    ),
+    (
+        "PreCommitFailed",
+        "SectorRetryWaitSeed",
+        "WaitSeed",
+        Here::Edge(S::PreCommitFailed, E::RetryWaitSeed, S::WaitSeed),
+    ),
+    (
+        "PreCommitFailed",
+        "SectorSealPreCommit1Failed",
+        "SealPreCommit1Failed",
+        Here::Edge(S::PreCommitFailed, E::SealPreCommitFailed, S::SealFailed),
+    ),
+    (
+        "PreCommitFailed",
+        "SectorPreCommitLanded",
+        "WaitSeed",
+        Here::Edge(S::PreCommitFailed, E::RetryWaitSeed, S::WaitSeed),
+    ),
+    (
+        "ComputeProofFailed",
+        "SectorRetryComputeProof",
+        "Committing",
+        Here::Edge(S::ComputeProofFailed, E::RetryComputeProof, S::Committing),
+    ),
+    (
+        "ComputeProofFailed",
+        "SectorSealPreCommit1Failed",
+        "SealPreCommit1Failed",
+        Here::Edge(S::ComputeProofFailed, E::SealPreCommitFailed, S::SealFailed),
+    ),
+    (
+        "CommitFailed",
+        "SectorSealPreCommit1Failed",
+        "SealPreCommit1Failed",
+        Here::Edge(S::CommitFailed, E::SealPreCommitFailed, S::SealFailed),
+    ),
+    ("CommitFailed", "SectorRetryWaitSeed", "WaitSeed", Here::Edge(S::CommitFailed, E::RetryWaitSeed, S::WaitSeed)),
+    (
+        "CommitFailed",
+        "SectorRetryComputeProof",
+        "Committing",
+        Here::Edge(S::CommitFailed, E::RetryComputeProof, S::Committing),
+    ),
+    (
+        "CommitFailed",
+        "SectorRetryInvalidProof",
+        "Committing",
+        Here::Edge(S::CommitFailed, E::RetryInvalidProof, S::Committing),
+    ),
+    (
+        "CommitFailed",
+        "SectorRetryPreCommitWait",
+        "PreCommitWait",
+        Here::Edge(S::CommitFailed, E::RetryWaitSeed, S::WaitSeed),
+    ),
+    (
+        "CommitFailed",
+        "SectorRetryPreCommit",
+        "PreCommitting",
+        Here::Edge(S::CommitFailed, E::RetryPreCommit, S::PreCommitting),
+    ),
+    (
+        "CommitFailed",
+        "SectorChainPreCommitFailed",
+        "PreCommitFailed",
+        Here::Not("PreCommitting asks the chain all that PreCommitFailed asks"),
+    ),
+    (
+        "CommitFailed",
+        "SectorRetryCommitWait",
+        "CommitWait",
+        Here::Edge(S::CommitFailed, E::RetryCommitWait, S::CommitWait),
+    ),
+    (
+        "CommitFailed",
+        "SectorRetrySubmitCommit",
+        "SubmitCommit",
+        Here::Edge(S::CommitFailed, E::RetrySubmitCommit, S::Committing),
+    ),
+    (
+        "FinalizeFailed",
+        "SectorRetryFinalize",
+        "FinalizeSector",
+        Here::Edge(S::FinalizeSector, E::AttemptFailed, S::FinalizeSector),
+    ),
+    ("Terminating", "SectorTerminating", "TerminateWait", Here::Edge(S::Terminating, E::TerminateSent, S::Terminating)),
+    (
+        "Terminating",
+        "SectorTerminateFailed",
+        "TerminateFailed",
+        Here::Edge(S::Terminating, E::TerminateFailed, S::Terminating),
+    ),
+    (
+        "TerminateWait",
+        "SectorTerminated",
+        "TerminateFinality",
+        Here::Edge(S::Terminating, E::Terminated, S::Terminating),
+    ),
+    (
+        "TerminateWait",
+        "SectorTerminateFailed",
+        "TerminateFailed",
+        Here::Edge(S::Terminating, E::TerminateFailed, S::Terminating),
+    ),
+    (
+        "TerminateFinality",
+        "SectorTerminateFailed",
+        "TerminateFailed",
+        Here::Edge(S::Terminating, E::TerminateReverted, S::Terminating),
+    ),
+    ("TerminateFinality", "SectorRemove", "Removing", Here::Edge(S::Terminating, E::RemoveAsked, S::Removing)),
+    ("Removing", "SectorRemoved", "Removed", Here::Edge(S::Removing, E::RemoveDone, S::Removed)),
+    ("Removing", "SectorRemoveFailed", "RemoveFailed", Here::Edge(S::Removing, E::AttemptFailed, S::Removing)),
+    ("any", "SectorTerminate", "Terminating", Here::Edge(S::Proving, E::TerminateAsked, S::Terminating)),
+    ("any", "SectorRemove", "Removing", Here::Edge(S::FailedUnrecoverable, E::RemoveAsked, S::Removing)),
+    (
+        "any",
+        "SectorForceState",
+        "the given one",
+        Here::Not("StateForced leads to what the record can be, see `operator`"),
+    ),
+    ("any", "SectorRestart", "the same", Here::Not("every turn looks anew, so there is nothing to restart")),
+    (
+        "any",
+        "SectorFatalError",
+        "the same",
+        Here::Not("a failure that is not the sector's is AttemptFailed, with a pause"),
+    ),
+];
+
+const EARLY: &str = "optional there; a cache is trimmed after finality only";
+
+/// What is here for an edge of another table.
+#[derive(Debug, Clone, Copy)]
+enum Here {
+    /// This edge.
+    Edge(State, EventKind, State),
+    /// None, for this reason.
+    Not(&'static str),
+}
+
+// matrix: G5
+#[test]
+fn every_edge_that_sealing_needs_today_is_here_or_has_a_reason() {
+    let mut seen = BTreeSet::new();
+    for (state, event, to, here) in TODAY {
+        assert!(seen.insert((state, event)), "{state} {event} twice");
+        match here {
+            Here::Edge(from, kind, next) => assert!(EDGES.contains(&(*from, *kind, *next)), "{state} {event} {to}"),
+            Here::Not(why) => assert!(!why.is_empty()),
+        }
+    }
+    // and what the other table does not have is listed with its reason as beyond the classic one
+    let edge = |here: &Here| if let Here::Edge(from, kind, to) = here { Some((*from, *kind, *to)) } else { None };
+    let theirs: BTreeSet<_> = TODAY.iter().filter_map(|(_, _, _, here)| edge(here)).collect();
+    let known: BTreeSet<_> = CLASSIC.iter().chain(BEYOND.iter().flat_map(|(_, edges)| *edges)).copied().collect();
+    let unexplained: Vec<_> = EDGES.iter().filter(|edge| !theirs.contains(edge) && !known.contains(edge)).collect();
+    assert_eq!(unexplained, Vec::<&Edge>::new());
+}
+
+// matrix: A4
+#[test]
+fn an_event_out_of_turn_changes_nothing_and_the_sector_goes_on() {
+    let facts = all_facts();
+    for state in S::ALL {
+        for kind in E::ALL {
+            let before = whole(*state);
+            let Err(refused) = before.apply(&event(*kind), NOW) else { continue };
+            assert!(refused.to_string().contains(state.as_str()));
+            for facts in facts.iter().step_by(97) {
+                assert_awake(&before, Some(facts), &next(&before, Some(facts), Some(CHAIN), &POLICY, NOW));
+            }
+        }
+    }
 }

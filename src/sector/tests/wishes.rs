@@ -92,6 +92,7 @@ fn steps(start: Record, facts: &Facts) -> (Vec<EventKind>, Record) {
     (steps, record)
 }
 
+// matrix: C7
 #[test]
 fn a_replica_is_sealed_again_when_the_chain_changed_its_ticket() {
     let sealed = Record { ticket: Some(ticket(8_000)), sealed: Some(sealed()), ..record(S::PreCommitting) };

@@ -1,9 +1,9 @@
 //! Sectors, events and messages to test with.
 
 use crate::{
-    chain::{Executed, Message, Pushed},
+    outbox::{Batch, BatchState, Executed, Message, MessageKind, Sent},
     sector::{Activation, Class, Event, EventKind, Failure, Landed, MessageId, Record, Sealed, Seed, Ticket},
-    store::{Change, MessageKind, MessageStatus, OutboxMessage, Store},
+    store::{Change, Store, StoreError},
     units::{AttoFil, Epoch, Hash32, SectorNumber, SectorSize, UnixMillis},
 };
 
@@ -19,8 +19,16 @@ pub(super) fn sector(n: u64) -> Record {
 
 pub(super) async fn created(store: &Store, n: u64) -> Record {
     let record = sector(n);
-    store.create(std::slice::from_ref(&record)).await.unwrap();
+    create(store, &[record.clone()]).await.unwrap();
     record
+}
+
+pub(super) async fn create(store: &Store, records: &[Record]) -> Result<(), StoreError> {
+    store.commit(&Change { created: records.to_vec(), ..Change::default() }).await
+}
+
+pub(super) async fn note(store: &Store, number: SectorNumber, event: &Event, at: UnixMillis) -> Result<(), StoreError> {
+    store.commit(&Change { notes: vec![(number, event.clone())], at, ..Change::default() }).await
 }
 
 /// A change of one sector by one event, and the record after it.
@@ -93,34 +101,41 @@ pub(super) fn id(text: &str) -> MessageId {
     MessageId(text.to_owned())
 }
 
-/// A fresh message; its parameters hold every byte value.
-pub(super) fn message(name: &str, kind: MessageKind, sectors: &[u64]) -> OutboxMessage {
-    OutboxMessage {
-        id: id(name),
-        kind,
-        sectors: sectors.iter().copied().map(number).collect(),
-        message: Message {
-            from: "t3worker".into(),
-            to: "t01000".into(),
-            value: AttoFil::from_atto(170_141_183_460_469_231_731_687_303_715_884_105_727),
-            method: 28,
-            params: (0..=255).collect(),
-        },
-        created: NOW,
-        status: MessageStatus::Intended,
-        attempts: 0,
-    }
+/// A sealed batch; its parameters hold every byte value.
+pub(super) fn sealed(name: &str, kind: MessageKind, sectors: &[u64]) -> Batch {
+    let message = Message {
+        from: "t3worker".into(),
+        to: "t01000".into(),
+        value: AttoFil::from_atto(170_141_183_460_469_231_731_687_303_715_884_105_727),
+        method: 28,
+        params: (0..=255).collect(),
+    };
+    let mut batch = Batch::open(id(name), kind, sectors.iter().copied().map(number).collect(), NOW);
+    (batch.state, batch.message) = (BatchState::Sealed, Some(message));
+    batch
 }
 
-pub(super) fn pushed(nonce: u64) -> MessageStatus {
-    MessageStatus::Pushed(Pushed { cid: format!("bafy{nonce}"), nonce })
+/// The batch, taken by a node.
+pub(super) fn sent(batch: &Batch, nonce: u64) -> Batch {
+    let sent = Sent {
+        cid: format!("bafy{nonce}"),
+        nonce,
+        gas: Default::default(),
+        signed: Some(serde_json::json!({ "Message": {} })),
+        replaced: vec!["bafyold".into()],
+        at: Epoch::new(8),
+    };
+    Batch { state: BatchState::Sent, sent: Some(sent), attempts: 1, ..batch.clone() }
 }
 
-pub(super) fn landed(height: i64) -> MessageStatus {
+/// The batch, executed.
+pub(super) fn landed(batch: &Batch, height: i64) -> Batch {
     let cid = format!("bafy{height}");
-    MessageStatus::Landed(Executed { cid, exit_code: 0, value: vec![0x80], height: Epoch::new(height) })
+    let executed = Executed { cid, exit_code: 0, value: vec![0x80], height: Epoch::new(height) };
+    Batch { state: BatchState::Landed(executed), ..batch.clone() }
 }
 
-pub(super) fn refused() -> MessageStatus {
-    MessageStatus::Refused { why: "not enough funds".into() }
+/// The batch, given up.
+pub(super) fn dissolved(batch: &Batch) -> Batch {
+    Batch { state: BatchState::Dissolved { why: "not enough funds".into() }, ..batch.clone() }
 }

@@ -3,11 +3,12 @@
 use super::{Client as Http, devnet};
 use crate::{
     chain::{
-        Message, Pushed,
+        Message, Sent,
         client::Client,
         endpoint::Endpoint,
         messages::{
-            NewMiner, commit_message, create_miner_message, decode_batch_return, decode_create_miner, precommit_message,
+            NewMiner, commit_message, create_miner_message, decode_batch_return, decode_create_miner, decode_terminate,
+            precommit_message, terminate_message,
         },
     },
     devnet::fixture::{capacity, comm_r},
@@ -22,7 +23,7 @@ async fn land(client: &Client, http: &Http, message: &Message) -> Vec<u8> {
     let head = client.head().await.unwrap();
     client.estimate(message, FEE, &head).await.unwrap();
     let id = MessageId(uuid::Uuid::new_v4().to_string());
-    let pushed: Pushed = client.push(message, &id, FEE).await.unwrap();
+    let pushed: Sent = client.push(message, &id, FEE).await.unwrap();
     assert_eq!(client.push(message, &id, FEE).await.unwrap(), pushed);
     assert_eq!(client.pending_like(message).await.unwrap(), Some(pushed.clone()));
     http.mine(2).await;
@@ -75,6 +76,8 @@ async fn a_sector_lives_through_the_daemons_client() {
     assert_eq!(decode_batch_return(&outcome, 1).unwrap(), [0]);
 
     let head = client.head().await.unwrap();
+    let place = client.sector_location(miner, number, &head).await.unwrap().unwrap();
+    assert_eq!(client.sector_location(miner, SectorNumber::try_from(6).unwrap(), &head).await.unwrap(), None);
     let sector = client.sector(miner, number, &head).await.unwrap().unwrap();
     assert_eq!(sector.activation, head.height.plus(-1));
     assert_eq!(client.active_sectors(miner, &head).await.unwrap(), [sector]);
@@ -88,4 +91,12 @@ async fn a_sector_lives_through_the_daemons_client() {
     assert_eq!(client.market_balance(miner, &head).await.unwrap().escrow, AttoFil::ZERO);
     assert_eq!(client.sector_count(miner, &head).await.unwrap().active, 1);
     assert!(client.version().await.unwrap().contains("devnet"));
+
+    let termination = terminate_message(miner, &wallet, vec![(place.deadline, place.partition, vec![number])]).unwrap();
+    assert!(decode_terminate(&land(&client, &http, &termination).await).unwrap());
+    let head = client.head().await.unwrap();
+    assert_eq!(client.sector(miner, number, &head).await.unwrap(), None);
+    assert_eq!(client.sector_location(miner, number, &head).await.unwrap(), Some(place));
+    assert!(client.is_allocated(miner, number, &head).await.unwrap());
+    assert_eq!(client.power(miner, &head).await.unwrap().raw, 0);
 }

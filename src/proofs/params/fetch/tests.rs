@@ -30,8 +30,10 @@ struct Fake {
     tasks: tokio::task::JoinSet<()>,
 }
 
+/// A reference string of the right shape: no points in three lists, and 4166 of 96 bytes in the last.
 fn content() -> Vec<u8> {
-    (0..100_000u32).flat_map(|i| i.to_le_bytes()).collect()
+    let points = (0..4166 * 24u32).flat_map(|i| i.to_le_bytes());
+    [0, 0, 0, 4166u32].into_iter().flat_map(u32::to_be_bytes).chain(points).collect()
 }
 
 fn wanted() -> Wanted {
