@@ -251,7 +251,7 @@ impl World {
                 });
                 Some(format!("{epoch}{}", about.unwrap_or_default()))
             }
-            WakeUp::Time(at) => Some(format!("{} s", at.ms_since(now).div_ceil(1000))),
+            WakeUp::Time(at) => Some(format!("{} ({})", words::clock(at), words::within(at, now))),
             WakeUp::Operator => Some("an operator acts".to_owned()),
         }
     }

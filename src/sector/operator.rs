@@ -226,7 +226,7 @@ fn terminate(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal>
     let pledge = there.activation.pledge;
     let costs = vec![
         format!("the termination fee, a part of its pledge of {pledge}; the rest comes back"),
-        format!("its power and its rewards until epoch {}", there.activation.expiration),
+        format!("its power and its rewards until {}", there.activation.expiration),
         "its replica; another sector is sealed in its place unless the target is lowered".to_owned(),
     ];
     Ok(Verdict { event: Event::TerminateAsked, costs, needs_yes: true })
