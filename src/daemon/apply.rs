@@ -299,6 +299,12 @@ impl World {
         let at = |name: &RepoName| -> Option<SectorFiles> {
             Some(self.repos.get(name)?.repo.as_ref()?.files(*miner, number))
         };
+        if stage == Stage::Remove {
+            // wherever a move may have been going
+            let files =
+                self.repos.values().filter_map(|desk| desk.repo.as_ref()).map(|repo| repo.files(*miner, number));
+            return Some((Job::Remove { miner: *miner, number, files: files.collect() }, None));
+        }
         let sector = SectorRef { miner: *miner, number, proof: record.proof, ticket: record.ticket.as_ref()?.value };
         let files = at(&record.repo)?;
         Some(match stage {
@@ -312,7 +318,6 @@ impl World {
                 (Job::Commit { sector, files, sealed: record.sealed.clone()?, seed }, Some(seed))
             }
             Stage::Finalize => (Job::Finalize { sector, files, to: at(to)? }, None),
-            // no worker has this job yet
             Stage::Remove => return None,
         })
     }

@@ -30,6 +30,7 @@ use crate::{
     control::{self, ServerError},
     error::Remedy,
     plan::{Action, Plan, plan},
+    sector::WakeUp,
     status::{Snapshot, waiting},
     store::StoreError,
     supervisor::{CompanionEvent, WorkerEvent},
@@ -293,8 +294,8 @@ impl Loop {
         }
         let now = clock::now();
         let holds = plan.holds.iter().filter_map(|hold| match hold.until {
-            crate::sector::WakeUp::Time(at) => Some(at),
-            crate::sector::WakeUp::NextHead | crate::sector::WakeUp::At(_) | crate::sector::WakeUp::Operator => None,
+            WakeUp::Time(at) => Some(at),
+            WakeUp::NextHead | WakeUp::At(_) | WakeUp::Funds | WakeUp::Operator => None,
         });
         let pauses = self.world.pauses.values().map(|pause| pause.until).filter(|at| *at > now);
         let devnet = self.world.devnet.as_ref().and_then(crate::supervisor::Companion::next_wake);

@@ -138,6 +138,7 @@ impl World {
                 Event::ProofReady { porep }
             }
             (Stage::Finalize, Outcome::Finalize) => Event::Finalized { store: task.repo },
+            (Stage::Remove, Outcome::Remove) => Event::RemoveDone,
             (stage, _) => {
                 return self.failed_stage(&task, stage, Class::Worker, "the outcome of another job".into(), now);
             }

@@ -36,11 +36,11 @@ impl World {
             target: self.target(now),
             slots: views.iter().map(|view| self.slot_status(view)).collect(),
             sectors: self.sector_statuses(&views, plan, observed.chain, now),
-            batches: self.batch_statuses(plan, now),
+            batches: self.batch_statuses(plan),
             counts: self.counts(),
             repos: self.repo_statuses(&observed),
             scheduling: self.waits.sums(),
-            alarms: self.alarms(&views),
+            alarms: self.alarms(&views, plan),
         }
     }
 
@@ -195,51 +195,6 @@ impl World {
             .collect()
     }
 
-    /// Batches that are not settled, oldest first.
-    fn batch_statuses(&self, plan: &Plan, now: UnixMillis) -> Vec<BatchStatus> {
-        let held: BTreeMap<&Subject, &Hold> = plan.holds.iter().map(|hold| (&hold.about, hold)).collect();
-        let matters = |batch: &&Batch| match batch.state {
-            BatchState::Open { .. } | BatchState::Sealed | BatchState::Sent | BatchState::Landed(_) => true,
-            BatchState::Settled(_) | BatchState::Dissolved { .. } => false,
-        };
-        let mut batches: Vec<&Batch> = self.book.batches.values().filter(matters).collect();
-        batches.retain(|batch| !batch.sectors.is_empty());
-        batches.sort_by_key(|batch| batch.created);
-        let status = |batch: &Batch| {
-            let of_sector = |number: &SectorNumber| held.get(&Subject::Sector(*number)).copied();
-            let open = matches!(batch.state, BatchState::Open { .. });
-            let of_sectors = || batch.sectors.iter().filter(|_| open).filter_map(of_sector);
-            let leaves = of_sectors().filter_map(|hold| match hold.until {
-                WakeUp::Time(at) => Some(at),
-                WakeUp::NextHead | WakeUp::At(_) | WakeUp::Operator => None,
-            });
-            let own = held.get(&Subject::Message(batch.id.clone())).copied().or_else(|| of_sectors().next());
-            let pause = self.batch_pauses.get(&batch.id).filter(|pause| pause.until > now);
-            let by_state = match batch.state {
-                BatchState::Sent => Some("it to land".to_owned()),
-                BatchState::Landed(_) => Some("finality".to_owned()),
-                BatchState::Open { .. }
-                | BatchState::Sealed
-                | BatchState::Settled(_)
-                | BatchState::Dissolved { .. } => None,
-            };
-            BatchStatus {
-                id: batch.id.0.clone(),
-                kind: batch.kind.as_str().to_owned(),
-                state: batch.state.as_str().to_owned(),
-                sectors: batch.sectors.clone(),
-                oldest: batch.created,
-                leaves: leaves.min(),
-                waits_for: pause
-                    .map(|pause| format!("the node: {}", pause.why))
-                    .or_else(|| own.map(|hold| hold.reason.clone()))
-                    .or(by_state),
-                cids: batch.sent.iter().flat_map(|sent| sent.replaced.iter().chain([&sent.cid])).cloned().collect(),
-            }
-        };
-        batches.into_iter().map(status).collect()
-    }
-
     fn until(&self, wake: WakeUp, now: UnixMillis) -> Option<String> {
         match wake {
             WakeUp::NextHead => None,
@@ -252,8 +207,52 @@ impl World {
                 Some(format!("{epoch}{}", about.unwrap_or_default()))
             }
             WakeUp::Time(at) => Some(format!("{} ({})", words::clock(at), words::within(at, now))),
+            WakeUp::Funds => Some("the wallet is filled".to_owned()),
             WakeUp::Operator => Some("an operator acts".to_owned()),
         }
+    }
+
+    /// Batches that are not settled, oldest first.
+    fn batch_statuses(&self, plan: &Plan) -> Vec<BatchStatus> {
+        let entered = |number: &SectorNumber| self.book.records.get(number).map(|record| record.entered);
+        let live = self.book.batches.values().filter(|batch| batch.state.is_live() || self.awaited(batch));
+        let status = |batch: &Batch| {
+            let oldest = batch.sectors.iter().filter_map(entered).min().unwrap_or(batch.created);
+            let held = |about: &Subject| match about {
+                Subject::Message(id) => *id == batch.id,
+                Subject::Sector(number) => {
+                    matches!(batch.state, BatchState::Open { .. }) && batch.sectors.contains(number)
+                }
+                Subject::Daemon | Subject::Pledge | Subject::Repo(_) | Subject::Slot(_) => false,
+            };
+            let hold = plan.holds.iter().find(|hold| held(&hold.about));
+            let sent = batch.sent.as_ref();
+            BatchStatus {
+                id: batch.id.0.clone(),
+                kind: batch.kind.as_str().to_owned(),
+                state: batch.state.as_str().to_owned(),
+                sectors: batch.sectors.clone(),
+                oldest,
+                leaves: hold.and_then(|hold| match hold.until {
+                    WakeUp::Time(at) => Some(at),
+                    WakeUp::NextHead | WakeUp::At(_) | WakeUp::Funds | WakeUp::Operator => None,
+                }),
+                waits_for: hold.map(|hold| hold.reason.clone()),
+                cids: sent.map(|s| s.replaced.iter().chain([&s.cid]).cloned().collect()).unwrap_or_default(),
+            }
+        };
+        let mut statuses: Vec<BatchStatus> = live.map(status).collect();
+        statuses.sort_by_key(|status| status.oldest);
+        statuses
+    }
+
+    /// Landed, and not so deep that its sectors count with it.
+    fn awaited(&self, batch: &Batch) -> bool {
+        let waits = |number: &SectorNumber| {
+            let record = self.book.records.get(number);
+            record.is_some_and(|record| record.current_message() == Some(&batch.id) && !record.state.is_final())
+        };
+        matches!(batch.state, BatchState::Landed(_)) && batch.sectors.iter().any(waits)
     }
 
     fn counts(&self) -> Vec<(String, u64)> {
@@ -289,7 +288,7 @@ impl World {
             .collect()
     }
 
-    fn alarms(&self, views: &[WorkerView]) -> Vec<Alarm> {
+    fn alarms(&self, views: &[WorkerView], plan: &Plan) -> Vec<Alarm> {
         let quarantined = views.iter().filter(|view| view.state == "quarantined").map(|view| {
             let why = view.note.clone().unwrap_or_else(|| "it ended too often".to_owned());
             alarm(format!("slot {}", view.id), why, "look at its log, mend the cause, then restart seald")
@@ -306,7 +305,13 @@ impl World {
             let remedy = "restore the database from a backup; seald works around the row";
             alarm(row.what.clone(), row.error.clone(), remedy)
         });
-        quarantined.chain(repos).chain(sectors).chain(unreadable).chain(self.daemon_alarms()).collect()
+        quarantined
+            .chain(repos)
+            .chain(sectors)
+            .chain(unreadable)
+            .chain(wallet(plan))
+            .chain(self.daemon_alarms())
+            .collect()
     }
 
     /// What concerns the daemon as a whole.
@@ -351,6 +356,15 @@ impl World {
             alarm(about, format!("parked after {tried}: {why}"), &remedy)
         })
     }
+}
+
+/// Sectors that wait for funds, as one alarm.
+fn wallet(plan: &Plan) -> Option<Alarm> {
+    let short = plan.holds.iter().filter(|hold| hold.until == WakeUp::Funds);
+    let waiting = short.clone().count();
+    let first = short.map(|hold| hold.reason.as_str()).next()?;
+    let what = format!("{} wait for {first}", words::count(u64::try_from(waiting).unwrap_or(u64::MAX), "sector"));
+    Some(alarm("wallet".to_owned(), what, "send funds to the miner's worker account; seald goes on by itself"))
 }
 
 fn alarm(about: String, what: String, remedy: &str) -> Alarm {

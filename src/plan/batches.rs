@@ -202,7 +202,10 @@ impl<'a> Desk<'a> {
         }
         if let Some(missing) = short {
             let unpaid: Vec<_> = members.into_iter().filter(|m| !paid.contains(&m.record.number)).collect();
-            hold_all(&unpaid, &format!("funds: {missing}"), plan);
+            let reason = format!("funds: {missing}");
+            for member in unpaid {
+                plan.hold(Subject::Sector(member.record.number), reason.clone(), WakeUp::Funds);
+            }
         }
         if paid.is_empty() {
             return;

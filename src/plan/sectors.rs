@@ -179,6 +179,12 @@ impl Desk<'_> {
     /// The repo the stage's result goes to, when it is usable and has room.
     fn place(&self, stage: Stage, record: &Record) -> Result<RepoName, String> {
         let room = self.room(&record.repo)?;
+        if stage == Stage::Remove {
+            if let Some(store) = &record.store {
+                self.room(store)?;
+            }
+            return Ok(record.repo.clone());
+        }
         if stage != Stage::Finalize {
             let wanted = space::stage_growth(record.proof.sector_size(), stage);
             // what this sector needs is part of what is promised: only the disk's truth is asked

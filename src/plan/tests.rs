@@ -236,7 +236,7 @@ proptest! {
             match hold.until {
                 WakeUp::Time(at) => prop_assert!(at > observed.now, "{:?}", hold),
                 WakeUp::At(epoch) => prop_assert!(epoch > CHAIN.head, "{:?}", hold),
-                WakeUp::NextHead | WakeUp::Operator => {}
+                WakeUp::NextHead | WakeUp::Funds | WakeUp::Operator => {}
             }
         }
     }

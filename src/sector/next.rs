@@ -112,6 +112,8 @@ pub enum WakeUp {
     At(Epoch),
     /// This moment.
     Time(UnixMillis),
+    /// Funds in the worker's wallet.
+    Funds,
     /// An operator.
     Operator,
 }

@@ -190,7 +190,7 @@ fn assert_awake(record: &Record, facts: Option<&Facts>, answer: &Next) {
                 WakeUp::At(epoch) => assert!(*epoch > HEAD, "{state}: {epoch} is over"),
                 WakeUp::Time(at) => assert!(*at > NOW),
                 WakeUp::Operator => assert!(reason.starts_with("an operator: "), "{reason}"),
-                WakeUp::NextHead => {}
+                WakeUp::NextHead | WakeUp::Funds => {}
             }
         }
         Next::DrawTicket | Next::Work(_) | Next::SubmitPreCommit | Next::SubmitCommit | Next::SubmitTerminate => {
