@@ -8,7 +8,10 @@ use crate::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Path as InPath, State as Shared, connect_info::Connected},
+    extract::{
+        ConnectInfo, DefaultBodyLimit, Path as InPath, State as Shared, connect_info::Connected,
+        rejection::BytesRejection,
+    },
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -143,12 +146,20 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
 
 type Loop = mpsc::Sender<Request>;
 
+/// A body, as far as it could be read.
+type Body = Result<Bytes, BytesRejection>;
+
+fn whole(body: Body) -> Result<Bytes, Refused> {
+    let help = format!("send at most {BODY_LIMIT} bytes");
+    body.map_err(|why| malformed(&format!("the request cannot be read: {why}"), &help))
+}
+
 fn unknown(error: &str) -> Refused {
     Refused::new(Cause::Unknown, error, "use the `seald` of the same version as the daemon (`seald version`)")
 }
 
-async fn pledge(Shared(to): Shared<Loop>, body: Bytes) -> Response {
-    answer(match read(&body) {
+async fn pledge(Shared(to): Shared<Loop>, body: Body) -> Response {
+    answer(match whole(body).and_then(|body| read(&body)) {
         Ok(PledgeBody { count }) => ask(&to, Ask::Pledge(count)).await,
         Err(refused) => Err(refused),
     })
@@ -158,8 +169,8 @@ async fn as_declared(Shared(to): Shared<Loop>) -> Response {
     answer(ask(&to, Ask::PledgeAsDeclared).await)
 }
 
-async fn order(Shared(to): Shared<Loop>, InPath((number, verb)): InPath<(String, String)>, body: Bytes) -> Response {
-    answer(match order_of(&number, &verb, &body) {
+async fn order(Shared(to): Shared<Loop>, InPath((number, verb)): InPath<(String, String)>, body: Body) -> Response {
+    answer(match whole(body).and_then(|body| order_of(&number, &verb, &body)) {
         Ok(wanted) => ask(&to, wanted).await,
         Err(refused) => Err(refused),
     })

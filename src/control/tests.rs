@@ -126,6 +126,7 @@ async fn what_cannot_be_meant_never_reaches_the_loop() {
         ("/v1/sectors/4/remove", "yes", 400),
         ("/v1/pledge", "{\"count\": 0}", 400),
         ("/v1/pledge", "", 400),
+        ("/v1/pledge", " ".repeat(5000).as_str(), 400),
         ("/v1/status", "", 404),
         ("/v2/status", "", 404),
     ] {

@@ -7,6 +7,7 @@ use crate::{
     sector::{
         ChainNow, Record, Stage, State, WakeUp,
         deadlines::{self, Deadline},
+        policy,
     },
     status::{
         Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus,
@@ -205,12 +206,13 @@ impl World {
                 });
                 Some(format!("{epoch}{}", about.unwrap_or_default()))
             }
-            WakeUp::Time(at) => Some(format!("{} s", at.ms_since(now).div_ceil(1000))),
+            WakeUp::Time(at) => Some(format!("{} ({})", words::clock(at), words::within(at, now))),
             WakeUp::Funds => Some("the wallet is filled".to_owned()),
             WakeUp::Operator => Some("an operator acts".to_owned()),
         }
     }
 
+    /// Batches that are not settled, oldest first.
     fn batch_statuses(&self, plan: &Plan) -> Vec<BatchStatus> {
         let entered = |number: &SectorNumber| self.book.records.get(number).map(|record| record.entered);
         let live = self.book.batches.values().filter(|batch| batch.state.is_live() || self.awaited(batch));
@@ -239,7 +241,9 @@ impl World {
                 cids: sent.map(|s| s.replaced.iter().chain([&s.cid]).cloned().collect()).unwrap_or_default(),
             }
         };
-        live.map(status).collect()
+        let mut statuses: Vec<BatchStatus> = live.map(status).collect();
+        statuses.sort_by_key(|status| status.oldest);
+        statuses
     }
 
     /// Landed, and not so deep that its sectors count with it.
@@ -345,11 +349,11 @@ impl World {
             let remedy = "check that its sealed file and cache are readable";
             return Some(alarm(about, "the chain lists it as faulty".to_owned(), remedy));
         }
-        let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
-        parked.then(|| {
+        policy::parked(record, &self.desired.policy).map(|_| {
             let remedy =
                 format!("mend the cause named here, then `seald sectors retry {}`; nothing is lost", record.number);
-            alarm(about, format!("parked after {} attempts: {why}", record.attempts), &remedy)
+            let tried = words::count(u64::from(record.attempts), "attempt");
+            alarm(about, format!("parked after {tried}: {why}"), &remedy)
         })
     }
 }

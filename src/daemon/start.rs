@@ -142,7 +142,6 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         store,
     };
     world.reload().await?;
-    world.unpark();
     Ok((world, lock, sight_tx, questions_rx))
 }
 

@@ -16,7 +16,7 @@ use crate::{
     plan::{Assignee, Desired, MinerSeen, ParamsSeen, RepoSeen},
     proofs::Prover,
     repo::Repo,
-    sector::{Event, Facts, MessageId, Record, Stage, State, policy::parked},
+    sector::{Event, Facts, MessageId, Record, Stage, State},
     store::{Store, StoreError, Unreadable},
     supervisor::{Companion, Supervisor},
     units::{Bytes, Epoch, Hash32, RepoName, SectorNumber, UnixMillis},
@@ -186,14 +186,6 @@ impl World {
         self.unreadable = unreadable;
         self.stale = false;
         Ok(())
-    }
-
-    /// An operator who starts seald again has looked at what was parked: it gets a new budget.
-    pub fn unpark(&mut self) {
-        let policy = self.desired.policy;
-        for record in self.book.records.values_mut().filter(|record| parked(record, &policy).is_some()) {
-            record.attempts = 0;
-        }
     }
 
     /// A write failed: nothing is planned before [`World::reload`].

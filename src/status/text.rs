@@ -228,7 +228,8 @@ impl View {
         ]);
         for BatchStatus { id, kind, state, sectors, oldest, leaves, waits_for, .. } in batches {
             let cells = [
-                cell(id),
+                // enough to tell them apart; `sectors show` has all of it
+                cell(id.chars().take(8).collect::<String>()),
                 cell(kind),
                 toned(state, Tone::Yellow),
                 cell(sectors.len()),

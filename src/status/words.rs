@@ -121,6 +121,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_come_and_what_is_over_are_told_apart() {
+        let at = UnixMillis::new;
+        assert_eq!(within(at(61_000), at(0)), "in 1 min");
+        assert_eq!([within(at(5), at(5)), within(at(4), at(5))], ["now", "now"]);
+        assert_eq!([epochs(66, 30), epochs(-2, 30)], ["in about 33 min", "about 1 min ago"]);
+    }
+
+    #[test]
     fn a_share_of_nothing_is_zero() {
         assert_eq!(share(0, 0), "0.0000 %");
         assert_eq!(share(1, 3), "33.3333 %");

@@ -5,13 +5,14 @@ use super::{
     sample::{self, NOW},
 };
 use seald::{
-    sector::{Activation, Class, Event, Failure, Landed, MessageId, Record, Sealed, Seed, State, Ticket},
+    sector::{Activation, Class, Event, Failure, Landed, MessageId, Record, Sealed, Seed, State, Termination, Ticket},
     status::{
         DaemonState, Report, SectorStatus, Snapshot,
         changes::Narrator,
         info::{self, Deadline, Funds, InfoReport, Market, Share},
         paint::Colour,
         sectors::{Choice, HistoryLine, List, Show},
+        stake::Stake,
         text,
     },
     units::{AttoFil, Epoch, Hash32, MinerId, RepoName, SectorSize, UnixMillis},
@@ -241,6 +242,29 @@ fn a_status_about_another_state_is_not_shown() {
     let (record, history) = lived(4, 9);
     let last = Snapshot { at: UnixMillis::new(0), ..sample::alarms() };
     assert_eq!(Show::new(record, history, DaemonState::Running, Some(&last)).status, None);
+}
+
+#[test]
+fn what_hangs_on_a_sector_follows_its_life() {
+    let deposit = AttoFil::from_atto(70_000_000_000_000_000);
+    let pledge = AttoFil::from_atto(130_000_000_000_000_000);
+    for events in 0..=12 {
+        let expected = match events {
+            0..7 => None,
+            7..11 => Some(Stake::Deposit(deposit)),
+            _ => Some(Stake::Pledge(pledge)),
+        };
+        assert_eq!(Stake::of(&lived(1, events).0), expected, "after {events} events");
+    }
+    let (mut record, _) = lived(1, 8);
+    record.state = State::FailedUnrecoverable;
+    assert_eq!(Stake::of(&record), Some(Stake::Lost(deposit)));
+    assert_eq!(Stake::Lost(deposit).locked(), None);
+    let (mut record, _) = lived(1, 12);
+    record.state = State::Removing;
+    assert_eq!(Stake::of(&record), Some(Stake::Pledge(pledge)));
+    record.termination = Some(Termination { message: None, epoch: Some(Epoch::new(90)) });
+    assert_eq!(Stake::of(&record), None);
 }
 
 fn report() -> InfoReport {

@@ -129,6 +129,42 @@ fn spoil(rig: &Rig, statements: &[&'static str]) {
     });
 }
 
+#[test]
+fn a_parked_sector_says_how_it_is_tried_again_and_a_retry_takes_it_to_the_target() {
+    let mut rig = endless(1);
+    rig.env = vec![("SEALD_SIMULATED_STAGE_MS".to_owned(), "600000".to_owned())];
+    let mut run = rig.start();
+    run.until("sector 1 PreCommit1");
+    run.watch(&rig, |status| status["sectors"][0]["slot"].is_string());
+    run.killed();
+    // what only an operator can change is tried once
+    spoil(
+        &rig,
+        &[
+            "UPDATE sectors SET record = REPLACE(REPLACE(record, '\"attempts\":0', '\"attempts\":1'), '\"failure\":null', \
+           '\"failure\":{\"class\":\"operator\",\"doing\":\"precommit1\",\"error\":\"no such folder\"}') WHERE number = 1",
+        ],
+    );
+    rig.env = vec![("SEALD_SIMULATED_STAGE_MS".to_owned(), "20".to_owned())];
+    let mut run = rig.start();
+    let parked = "an operator: precommit1 failed once";
+    let status = run.watch(&rig, |status| status["sectors"][0]["waits_for"] == parked);
+    assert!(status["sectors"][0]["since"].is_number(), "{status:#}");
+    let alarm = &status["alarms"][0];
+    assert_eq!(alarm["what"], "parked after 1 attempt: precommit1: no such folder", "{status:#}");
+    assert!(alarm["remedy"].as_str().unwrap().contains("`seald sectors retry 1`"), "{alarm}");
+    let (_, show, _) = said(&rig, &["sectors", "show", "1"]);
+    assert!(show.contains(parked) && show.contains("since") && show.contains("an operator acts"), "{show}");
+    let (_, list, _) = said(&rig, &["sectors", "list", "--why", "no such folder", "--failed", "--waiting"]);
+    assert!(list.contains("PreCommit1"), "{list}");
+
+    let (code, out, err) = said(&rig, &["sectors", "retry", "1"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("sector 1: retry is recorded, it is in PreCommit1 now"), "{out}");
+    run.until("target 1/1 proving");
+    assert_eq!(run.stopped().code(), Some(0));
+}
+
 // matrix: A8
 #[test]
 fn a_record_that_cannot_be_read_is_quarantined_and_shown_while_the_others_go_on() {
