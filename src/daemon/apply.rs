@@ -197,7 +197,8 @@ impl World {
         let Some(desk) = self.desk().filter(|_| !self.miner_errand) else { return };
         self.miner_errand = true;
         self.miner_seen = MinerSeen::Preparing { step: self.miner_step.clone() };
-        self.errand(Done::Miner(Err(PANICKED.to_owned())), desk.miner());
+        let work = desk.miner(self.store.clone(), self.gone.clone());
+        self.errand(Done::Miner(Err(PANICKED.to_owned())), work);
     }
 
     fn draw_ticket(&mut self, number: SectorNumber) {

@@ -9,10 +9,9 @@ use crate::{
     error::Chain,
     manifest::Manifest,
     sector::{MessageId, Ticket},
-    store::Store,
-    units::{Epoch, MinerId, SectorNumber},
+    units::{MinerId, SectorNumber},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// How far before the head a ticket is drawn: chain finality, on every network.
 const TICKET_LOOKBACK: i64 = 900;
@@ -74,10 +73,6 @@ pub struct Desk<N = Client> {
     pub network: NetworkParams,
     /// The manifest in force.
     pub manifest: Arc<Manifest>,
-    /// The database.
-    pub store: Store,
-    /// Since when messages are gone.
-    pub gone: BTreeMap<MessageId, Epoch>,
 }
 
 /// The miner once it is known.

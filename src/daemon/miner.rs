@@ -10,20 +10,30 @@ use crate::{
     manifest::{Account, Identity},
     outbox::{Batch, BatchState, MessageKind},
     sector::MessageId,
-    store::StoreError,
+    store::{Store, StoreError},
     units::{AttoFil, Epoch, MinerId},
 };
+use std::collections::BTreeMap;
 
 impl Desk {
-    /// Takes the next step towards a known miner.
-    pub async fn miner(self) -> Done {
-        Done::Miner(self.miner_step().await)
+    /// Takes the next step towards a known miner. `gone` says since when messages are gone.
+    pub async fn miner(self, store: Store, gone: BTreeMap<MessageId, Epoch>) -> Done {
+        Done::Miner(Way { desk: self, store, gone }.step().await)
     }
+}
 
-    async fn miner_step(&self) -> Result<Step, String> {
+/// What a step towards the miner needs.
+struct Way {
+    desk: Desk,
+    store: Store,
+    gone: BTreeMap<MessageId, Epoch>,
+}
+
+impl Way {
+    async fn step(&self) -> Result<Step, String> {
         self.same_network().await?;
         let known = self.store.setting(MINER).await.map_err(|e| told(&e))?;
-        let miner = match (known, &self.manifest.miner.identity) {
+        let miner = match (known, &self.desk.manifest.miner.identity) {
             (known, Identity::Attach(id)) => {
                 if let Some(other) = known.as_deref().filter(|known| *known != id.to_string()) {
                     return Err(format!(
@@ -41,8 +51,8 @@ impl Desk {
                 return Err("this version does not import genesis sectors: use miner.actor or miner.create".to_owned());
             }
         };
-        let info = self.client.miner_info(miner, &self.head).await.map_err(|e| told(&e))?;
-        let wanted = self.manifest.miner.sector_size;
+        let info = self.desk.client.miner_info(miner, &self.desk.head).await.map_err(|e| told(&e))?;
+        let wanted = self.desk.manifest.miner.sector_size;
         if info.sector_size != wanted {
             return Err(format!(
                 "miner {miner} has {} sectors on chain, the manifest says {wanted}: correct miner.sector_size",
@@ -56,7 +66,7 @@ impl Desk {
                 wanted.window_post_proof()
             ));
         }
-        let version = self.client.network_version().await.map_err(|e| told(&e))?;
+        let version = self.desk.client.network_version().await.map_err(|e| told(&e))?;
         if version < OLDEST_NETWORK {
             return Err(format!(
                 "the network is at version {version}: the messages of this version exist from {OLDEST_NETWORK} on"
@@ -68,7 +78,7 @@ impl Desk {
 
     /// The same numbers mean other miners and sectors on another network.
     async fn same_network(&self) -> Result<(), String> {
-        let here = &self.network.name;
+        let here = &self.desk.network.name;
         match self.store.setting(NETWORK).await.map_err(|e| told(&e))? {
             Some(known) if known == *here => Ok(()),
             Some(known) => Err(format!(
@@ -99,10 +109,10 @@ impl Desk {
         };
         match (&batch.state, &batch.sent, &batch.message) {
             (BatchState::Sealed, _, Some(message)) => {
-                let cap = self.manifest.fees.max_commit;
+                let cap = self.desk.manifest.fees.max_commit;
                 let tried = Batch { attempts: batch.attempts.saturating_add(1), ..batch.clone() };
                 self.put(&tried).await?;
-                match self.hand_over(&batch, message, cap).await {
+                match self.desk.hand_over(&batch, message, cap).await {
                     Handed::Taken(sent) => {
                         self.put(&Batch { state: BatchState::Sent, sent: Some(sent), ..tried }).await?;
                         waiting("its CreateMiner message to be included")
@@ -115,7 +125,7 @@ impl Desk {
                 }
             }
             (BatchState::Sent, Some(sent), Some(message)) => {
-                let fate = self.client.fate(&sent.cid, &message.from, Some(sent.nonce), &self.head).await;
+                let fate = self.desk.client.fate(&sent.cid, &message.from, Some(sent.nonce), &self.desk.head).await;
                 match fate.map_err(|e| told(&e))? {
                     Fate::Executed(executed) if self.counts(executed.height) => {
                         self.put(&Batch { state: BatchState::Landed(executed.clone()), ..batch }).await?;
@@ -125,7 +135,7 @@ impl Desk {
                     Fate::Waiting => waiting("its CreateMiner message to be included"),
                     Fate::Forgotten | Fate::Overtaken if !self.stays_gone(&batch.id) => Ok(Err(Step::Gone(batch.id))),
                     Fate::Forgotten if sent.signed.is_some() => {
-                        self.client.resend(sent).await.map_err(|e| told(&e))?;
+                        self.desk.client.resend(sent).await.map_err(|e| told(&e))?;
                         waiting("its CreateMiner message, handed over again, to be included")
                     }
                     Fate::Forgotten | Fate::Overtaken => {
@@ -152,16 +162,16 @@ impl Desk {
     }
 
     fn counts(&self, height: Epoch) -> bool {
-        self.head.height >= height.plus(self.manifest.chain.message_confidence)
+        self.desk.head.height >= height.plus(self.desk.manifest.chain.message_confidence)
     }
 
     async fn compose_create(&self, owner: &Account, worker: &Account) -> Result<(), String> {
         let owner = self.account(owner).await?;
         let worker = self.account(worker).await?;
-        let deposit = self.client.creation_deposit(&self.head).await.map_err(|e| told(&e))?;
+        let deposit = self.desk.client.creation_deposit(&self.desk.head).await.map_err(|e| told(&e))?;
         // a margin of 1 %, as lotus-miner sends: the deposit moves with the network between now and execution
         let value = AttoFil::from_atto(deposit.as_atto().saturating_add(deposit.as_atto() / 100));
-        let sector_size = self.manifest.miner.sector_size;
+        let sector_size = self.desk.manifest.miner.sector_size;
         let new = messages::NewMiner { from: &owner, owner: &owner, worker: &worker, sector_size };
         let message = messages::create_miner_message(&new, value).map_err(|e| told(&e))?;
         let mut batch = Batch::open(new_id(), MessageKind::CreateMiner, Vec::new(), clock::now());
@@ -173,6 +183,7 @@ impl Desk {
         match account {
             Account::Address(address) => Ok(address.clone()),
             Account::Default => self
+                .desk
                 .client
                 .default_address()
                 .await
@@ -184,7 +195,7 @@ impl Desk {
                 if let Some(known) = known {
                     return Ok(known);
                 }
-                let address = self.client.new_bls_address().await.map_err(|e| told(&e))?;
+                let address = self.desk.client.new_bls_address().await.map_err(|e| told(&e))?;
                 self.store.set_setting(WORKER_KEY, &address).await.map_err(|e: StoreError| told(&e))?;
                 Ok(address)
             }

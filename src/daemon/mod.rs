@@ -6,13 +6,13 @@
 //! errands. Everything is level-triggered: a lost event costs a tick, never a sector.
 
 mod apply;
-mod compose;
+pub(crate) mod compose;
 pub mod connect;
 pub mod errands;
 pub mod lock;
 mod miner;
-mod news;
-mod observe;
+pub(crate) mod news;
+pub(crate) mod observe;
 pub mod observer;
 pub mod report;
 mod requests;

@@ -10,7 +10,7 @@ use crate::{
     clock,
     outbox::Aggregate,
     plan::{Assignee, MinerSeen, ParamsSeen},
-    sector::{Class, Event, Failure, MessageId, Stage, policy::retry_at},
+    sector::{Class, Event, Failure, MessageId, Record, Stage, policy::retry_at},
     store::StoreError,
     supervisor::{Notice, WorkerId},
     units::{SectorNumber, UnixMillis},
@@ -167,16 +167,7 @@ impl World {
         now: UnixMillis,
     ) -> Option<(SectorNumber, Event)> {
         let record = self.book.records.get(&task.number)?;
-        let failure = Failure { class, doing: stage.as_str().to_owned(), error };
-        let retry_at = retry_at(record, class, now);
-        let event = match (class, stage) {
-            (Class::Data, Stage::PreCommit1 | Stage::PreCommit2) => Event::SealPreCommitFailed { failure, retry_at },
-            (Class::Data, Stage::Commit) => Event::ComputeProofFailed { failure, retry_at },
-            (Class::Data, Stage::Finalize | Stage::Remove)
-            | (Class::Resource | Class::Environment | Class::Worker | Class::Chain | Class::Operator, _) => {
-                Event::AttemptFailed { failure, retry_at }
-            }
-        };
+        let event = failed(record, stage, class, error, now);
         Some((task.number, event))
     }
 
@@ -268,6 +259,20 @@ impl World {
                 self.miner_seen = MinerSeen::Failed { why: pause.why.clone(), again: pause.until };
                 self.miner_pause = Some(pause);
             }
+        }
+    }
+}
+
+/// What it means for a sector that a stage failed.
+pub fn failed(record: &Record, stage: Stage, class: Class, error: String, now: UnixMillis) -> Event {
+    let failure = Failure { class, doing: stage.as_str().to_owned(), error };
+    let retry_at = retry_at(record, class, now);
+    match (class, stage) {
+        (Class::Data, Stage::PreCommit1 | Stage::PreCommit2) => Event::SealPreCommitFailed { failure, retry_at },
+        (Class::Data, Stage::Commit) => Event::ComputeProofFailed { failure, retry_at },
+        (Class::Data, Stage::Finalize | Stage::Remove)
+        | (Class::Resource | Class::Environment | Class::Worker | Class::Chain | Class::Operator, _) => {
+            Event::AttemptFailed { failure, retry_at }
         }
     }
 }

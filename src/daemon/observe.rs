@@ -1,15 +1,16 @@
 //! Turns what the daemon knows into the planner's [`Observed`], and into the questions for the chain.
 
 use super::{
-    observer::{Awaited, Questions},
-    world::World,
+    observer::{Awaited, ChainView, Questions},
+    world::{Pause, World},
 };
 use crate::{
+    book::Book,
     chain::TipSet,
     outbox::{Batch, BatchState, MessageKind},
     plan::{Assignee, BatchSeen, Funds, Observed, SectorSeen},
     sector::{self, ChainNow, MessageId, Record, State},
-    units::{AttoFil, SectorNumber, UnixMillis},
+    units::{AttoFil, MinerId, SectorNumber, SectorSize, UnixMillis},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,13 +24,7 @@ impl World {
         let devnet_up = self.devnet.as_ref().is_some_and(|devnet| devnet.view().state == "running");
         Observed {
             now,
-            chain: view.as_ref().map(|view| ChainNow {
-                head: view.head.height,
-                finalized: view.finalized,
-                challenge_delay: view.network.pre_commit_challenge_delay,
-                epoch_secs: view.network.block_delay_secs,
-                stale: sector::is_stale(made_at(&view.head), now, view.network.block_delay_secs),
-            }),
+            chain: view.as_ref().map(|view| chain_now(view, now)),
             base_fee: view.as_ref().map_or(AttoFil::ZERO, |view| view.head.base_fee),
             chain_trouble: trouble,
             devnet_running: self.devnet_started || devnet_up || !self.desired.devnet,
@@ -38,7 +33,7 @@ impl World {
             repos: self.repos.iter().map(|(name, desk)| (name.clone(), desk.seen.clone())).collect(),
             workers: self.workers_seen(),
             sectors: self.book.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
-            batches: self.batches_seen(),
+            batches: batches_seen(&self.book, &self.handling, &self.batch_pauses),
             funds: view
                 .as_ref()
                 .map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
@@ -65,60 +60,10 @@ impl World {
         SectorSeen { record: record.clone(), facts: self.facts(record), busy }
     }
 
-    fn batches_seen(&self) -> BTreeMap<MessageId, BatchSeen> {
-        let live = self.book.batches.values().filter(|batch| batch.state.is_live() && !batch.sectors.is_empty());
-        let seen = |batch: &Batch| {
-            let mut members = batch.sectors.clone();
-            members.sort_unstable();
-            BatchSeen {
-                busy: self.handling.contains(&batch.id),
-                retry_at: self.batch_pauses.get(&batch.id).map(|pause| pause.until),
-                gone_since: self.book.gone.get(&batch.id).copied(),
-                aggregate: self.book.aggregate_of(&batch.id, &members).map(|_| members),
-                batch: batch.clone(),
-            }
-        };
-        live.map(|batch| (batch.id.clone(), seen(batch))).collect()
-    }
-
     /// Asks the observer what the records need to know; only a change wakes it.
     pub fn ask(&self) {
-        let mut asked = Questions { miner: self.miner.as_ref().map(|miner| miner.id), ..Questions::default() };
-        if asked.miner.is_none() {
-            return;
-        }
-        for record in self.book.records.values() {
-            match record.state {
-                State::Proving => drop(asked.proven.insert(record.number)),
-                State::Removed => {}
-                State::PreCommit1 | State::PreCommitting => {
-                    asked.sectors.insert(record.number, record.ticket.as_ref().map(|ticket| ticket.epoch));
-                }
-                // an order to remove one of the first three is judged by what the chain has of it
-                State::FailedUnrecoverable
-                | State::PackingFailed
-                | State::FaultedFinal
-                | State::Packing
-                | State::PreCommit2
-                | State::WaitSeed
-                | State::Committing
-                | State::CommitWait
-                | State::FinalizeSector
-                | State::SealFailed
-                | State::PreCommitFailed
-                | State::ComputeProofFailed
-                | State::CommitFailed
-                | State::Faulty
-                | State::FaultReported
-                | State::Terminating
-                | State::Removing => drop(asked.sectors.insert(record.number, None)),
-            }
-            if matches!(record.state, State::PreCommit2 | State::PreCommitting | State::Committing) {
-                asked.terms = Some((self.manifest.pledge.lifetime_epochs, self.desired.sector_size));
-            }
-        }
-        // by batch and not by sector: one that no sector waits for any more may land all the same
-        asked.messages = self.book.batches.values().filter_map(awaited_of).collect();
+        let Some(miner) = self.miner.as_ref().map(|miner| miner.id) else { return };
+        let asked = questions(&self.book, miner, (self.manifest.pledge.lifetime_epochs, self.desired.sector_size));
         self.questions.send_if_modified(|known| {
             let changed = *known != asked;
             *known = asked;
@@ -130,6 +75,76 @@ impl World {
     pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
         self.book.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
     }
+}
+
+/// The chain as a view shows it.
+pub fn chain_now(view: &ChainView, now: UnixMillis) -> ChainNow {
+    ChainNow {
+        head: view.head.height,
+        finalized: view.finalized,
+        challenge_delay: view.network.pre_commit_challenge_delay,
+        epoch_secs: view.network.block_delay_secs,
+        stale: sector::is_stale(made_at(&view.head), now, view.network.block_delay_secs),
+    }
+}
+
+/// The batches that may still land; `handling` are those that an errand is about.
+pub fn batches_seen(
+    book: &Book,
+    handling: &BTreeSet<MessageId>,
+    pauses: &BTreeMap<MessageId, Pause>,
+) -> BTreeMap<MessageId, BatchSeen> {
+    let live = book.batches.values().filter(|batch| batch.state.is_live() && !batch.sectors.is_empty());
+    let seen = |batch: &Batch| {
+        let mut members = batch.sectors.clone();
+        members.sort_unstable();
+        BatchSeen {
+            busy: handling.contains(&batch.id),
+            retry_at: pauses.get(&batch.id).map(|pause| pause.until),
+            gone_since: book.gone.get(&batch.id).copied(),
+            aggregate: book.aggregate_of(&batch.id, &members).map(|_| members),
+            batch: batch.clone(),
+        }
+    };
+    live.map(|batch| (batch.id.clone(), seen(batch))).collect()
+}
+
+/// What the records and batches need to know of the chain; `terms` are lifetime and size of a sector.
+pub fn questions(book: &Book, miner: MinerId, terms: (i64, SectorSize)) -> Questions {
+    let mut asked = Questions { miner: Some(miner), ..Questions::default() };
+    for record in book.records.values() {
+        match record.state {
+            State::Proving => drop(asked.proven.insert(record.number)),
+            State::Removed => {}
+            State::PreCommit1 | State::PreCommitting => {
+                asked.sectors.insert(record.number, record.ticket.as_ref().map(|ticket| ticket.epoch));
+            }
+            // an order to remove one of the first three is judged by what the chain has of it
+            State::FailedUnrecoverable
+            | State::PackingFailed
+            | State::FaultedFinal
+            | State::Packing
+            | State::PreCommit2
+            | State::WaitSeed
+            | State::Committing
+            | State::CommitWait
+            | State::FinalizeSector
+            | State::SealFailed
+            | State::PreCommitFailed
+            | State::ComputeProofFailed
+            | State::CommitFailed
+            | State::Faulty
+            | State::FaultReported
+            | State::Terminating
+            | State::Removing => drop(asked.sectors.insert(record.number, None)),
+        }
+        if matches!(record.state, State::PreCommit2 | State::PreCommitting | State::Committing) {
+            asked.terms = Some(terms);
+        }
+    }
+    // by batch and not by sector: one that no sector waits for any more may land all the same
+    asked.messages = book.batches.values().filter_map(awaited_of).collect();
+    asked
 }
 
 /// When the node says that this head was made.

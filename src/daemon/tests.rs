@@ -131,8 +131,6 @@ impl Bench {
             head: head(100),
             network: network(),
             manifest: Arc::clone(&self.world.manifest),
-            store: self.world.store.clone(),
-            gone: BTreeMap::new(),
         }
     }
 }
@@ -249,9 +247,11 @@ async fn a_miner_is_not_paid_for_again_and_again_nor_on_another_network() {
         let batch = Batch { state: failed, ..sealed(MessageKind::CreateMiner, id) };
         bench.world.store.put_batch(&batch).await.unwrap();
     }
-    let Done::Miner(Err(why)) = bench.desk(nobody()).miner().await else { panic!() };
+    let Done::Miner(Err(why)) = bench.desk(nobody()).miner(bench.world.store.clone(), BTreeMap::new()).await else {
+        panic!()
+    };
     assert!(why.contains("failed on chain 3 times"), "{why}");
     let elsewhere = Desk { network: NetworkParams { name: "mainnet".to_owned(), ..network() }, ..bench.desk(nobody()) };
-    let Done::Miner(Err(why)) = elsewhere.miner().await else { panic!() };
+    let Done::Miner(Err(why)) = elsewhere.miner(bench.world.store.clone(), BTreeMap::new()).await else { panic!() };
     assert!(why.contains("belongs to network testnet"), "{why}");
 }

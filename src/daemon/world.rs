@@ -70,7 +70,8 @@ pub struct Pause {
 }
 
 impl Pause {
-    pub(super) fn again(before: Option<&Self>, why: String, now: UnixMillis) -> Self {
+    /// The next pause after `before`.
+    pub fn again(before: Option<&Self>, why: String, now: UnixMillis) -> Self {
         let tries = before.map_or(0, |p| p.tries).saturating_add(1);
         Self { why, until: now.plus_ms(back_off(tries)), tries }
     }
@@ -167,8 +168,6 @@ impl World {
             head: view.head.clone(),
             network: view.network.clone(),
             manifest: Arc::clone(&self.manifest),
-            store: self.store.clone(),
-            gone: self.gone.clone(),
         })
     }
 
