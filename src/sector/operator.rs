@@ -1,8 +1,8 @@
 //! What an operator may do to a sector, what it costs, and what to do instead. Pure; the chain is the truth here too.
 
 use super::{
+    facts::{ChainNow, Facts, MessageView},
     machine::{Event, State},
-    next::{ChainNow, Facts, MessageView},
     record::{Failure, Record},
 };
 

@@ -260,7 +260,8 @@ fn a_precommit_that_a_reorganisation_takes_is_waited_for_again_with_the_same_mes
     let pending = Facts { message: Some(MessageView::Pushed), ..nothing() };
     let moved = |epoch: i64| {
         let precommit = precommitted().precommit.map(|p| OnChainPreCommit { epoch: Epoch::new(epoch), ..p });
-        let seed = Some(Seed { epoch: Epoch::new(epoch + 150), value: Hash32([epoch as u8; 32]) });
+        let seed =
+            Some(Seed { epoch: Epoch::new(epoch + 150), value: Hash32([u8::try_from(epoch - 9_000).unwrap(); 32]) });
         Facts { precommit, seed, message: pending.message.clone(), ..precommitted() }
     };
     let (mut sector, mut sent) = (waiting, Vec::new());
