@@ -36,7 +36,7 @@ fn a_replacement_pays_a_quarter_more_and_lands_in_place_of_the_first() {
     let why = push(&mut chain, &first).unwrap_err();
     assert!(why.contains("already in mpool"), "{why}");
     let second = push(&mut chain, &dearer(&first, 127)).unwrap();
-    assert_eq!(chain.pending().map(|(cid, _)| cid.clone()).collect::<Vec<_>>(), [second.clone()]);
+    assert_eq!(chain.pending().map(|(cid, _)| cid).collect::<Vec<_>>(), [&second]);
 
     mine(&mut chain, 2);
     assert_eq!((chain.receipt(&cid), chain.receipt(&second).map(|(height, _)| *height)), (None, Some(1)));
