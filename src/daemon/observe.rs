@@ -37,6 +37,7 @@ impl World {
             funds: view
                 .as_ref()
                 .map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
+            network_version: view.as_ref().and_then(|view| view.network_version),
             next_number: self.next_number(),
             durations: self.durations.clone(),
         }

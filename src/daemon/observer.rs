@@ -65,6 +65,8 @@ pub struct ChainView {
     pub fates: BTreeMap<MessageId, Fate>,
     /// The number after the highest the chain ever saw of this miner.
     pub next_number: Option<SectorNumber>,
+    /// The version of the network.
+    pub network_version: Option<u32>,
     /// What the worker account holds.
     pub worker_balance: Option<AttoFil>,
     /// What a sector locks, when it was asked for.
@@ -192,6 +194,7 @@ pub async fn read<N: Node>(
         facts: BTreeMap::new(),
         fates: BTreeMap::new(),
         next_number: None,
+        network_version: None,
         worker_balance: None,
         costs: None,
         head,
@@ -202,6 +205,7 @@ pub async fn read<N: Node>(
         tokio::try_join!(client.allocated(miner, head), client.faults(miner, head), client.miner_info(miner, head))?;
     let first = SectorNumber::try_from(1).ok();
     view.next_number = allocated.max().map_or(first, SectorNumber::next);
+    view.network_version = Some(client.network_version().await?);
     view.worker_balance = Some(client.balance(&info.worker).await?);
     if let Some((lifetime, size)) = asked.terms {
         view.costs = Some(costs(client, miner, lifetime, size, head).await?);

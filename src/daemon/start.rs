@@ -202,6 +202,7 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, O
         sectors: records.into_iter().map(|record| (record.number, seen(record))).collect(),
         batches: BTreeMap::new(),
         funds: Funds::default(),
+        network_version: None,
         next_number: None,
         durations: BTreeMap::new(),
     };

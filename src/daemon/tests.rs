@@ -113,6 +113,7 @@ impl Bench {
             facts: BTreeMap::from([(number(), Facts::default())]),
             fates: fates.iter().map(|(id, fate)| ((*id).clone(), fate.clone())).collect(),
             next_number: None,
+            network_version: None,
             worker_balance: None,
             costs: None,
         };
@@ -210,6 +211,7 @@ async fn an_errand_that_panics_comes_back() {
     assert!(bench.world.errand_of.is_empty() && bench.world.pauses.contains_key(&number()));
 }
 
+// matrix: B11
 #[tokio::test]
 async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
     let bench = bench().await;

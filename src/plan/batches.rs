@@ -178,6 +178,15 @@ impl<'a> Desk<'a> {
             }
             return;
         }
+        if let Some(version) = self.observed.network_version.filter(|version| !NETWORKS.contains(version))
+            && !self.near(kind, &batch.sectors)
+        {
+            let (from, to) = (NETWORKS.start(), NETWORKS.end());
+            let reason = format!("a seald that knows network version {version}: this one knows {from} to {to}");
+            return members.iter().for_each(|member| {
+                plan.hold(Subject::Sector(member.record.number), reason.clone(), WakeUp::Operator);
+            });
+        }
         // the most urgent first, so that those that cannot be paid for are the ones with time
         members.sort_by_key(|member| (self.slack_of(&member.record).unwrap_or(i64::MAX), member.record.number));
         hold_all(&members.split_off(members.len().min(rule.max.max(1))), "the next message", plan);
@@ -316,6 +325,9 @@ fn hold_all(members: &[&SectorSeen], reason: &str, plan: &mut Plan) {
         plan.hold(Subject::Sector(member.record.number), reason, WakeUp::NextHead);
     }
 }
+
+/// Versions of the network on which PreCommitSectorBatch2 and ProveCommitSectors3 are what is sent here.
+const NETWORKS: std::ops::RangeInclusive<u32> = 25..=28;
 
 /// An operator asked for it: nothing is waited for. Source of the limit: sealing-fsm 2.10.
 const TERMINATIONS: BatchRule = BatchRule { max: 100, wait_ms: 0 };

@@ -311,6 +311,8 @@ pub struct Observed {
     pub batches: BTreeMap<MessageId, BatchSeen>,
     /// What there is to spend.
     pub funds: Funds,
+    /// Version of the network at the head; `None` until it was read.
+    pub network_version: Option<u32>,
     /// Neither we nor the chain ever used this number or a higher one; `None` until the chain was asked.
     pub next_number: Option<SectorNumber>,
     /// Mean duration of each stage that was ever measured, milliseconds.

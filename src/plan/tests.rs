@@ -1,6 +1,7 @@
 //! Laws of the planner in random worlds, and the plans of one small world in full.
 
 mod batches;
+mod limits;
 mod world;
 
 use super::{
@@ -332,6 +333,7 @@ fn fresh() -> Observed {
             balance: Some(AttoFil::from_atto(1_000_000_000_000_000_000_000)),
             costs: Some(Costs { deposit: AttoFil::from_atto(3), pledge: AttoFil::from_atto(5) }),
         },
+        network_version: Some(28),
         next_number: None,
         durations: BTreeMap::new(),
     }

@@ -9,6 +9,7 @@
 mod cli;
 mod daemon;
 mod docs;
+mod matrix;
 mod tidy;
 #[cfg(feature = "proofs")]
 mod worker;

@@ -260,6 +260,7 @@ fn observed() -> impl Strategy<Value = Observed> {
                     sectors,
                     batches,
                     funds,
+                    network_version: Some(28),
                     next_number: next,
                     durations: BTreeMap::new(),
                 }

@@ -77,11 +77,13 @@ fn killed_at(kind: Kind, step: &str) {
     assert!(checked.is_ok(), "{kind:?} killed at {step}:\n{told}");
 }
 
+// matrix: B1, B2, B3, B7, B9, B10, B12, B13, B14, B17, B18, B19
 #[test]
 fn the_daemon_is_killed_at_every_step() {
     at_every_step(Kind::Daemon);
 }
 
+// matrix: F1, B16
 #[test]
 fn the_workers_are_killed_at_every_step() {
     at_every_step(Kind::Worker);

@@ -19,6 +19,7 @@ fn has_parameters(rig: &Rig, test: &str) -> bool {
     false
 }
 
+// matrix: A1
 #[test]
 fn real_sectors_are_proven() {
     let rig = Rig::real(2);
