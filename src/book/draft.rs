@@ -41,6 +41,13 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Something that was told of a sector and is of an earlier attempt: kept in the history, it moves nothing.
+    pub fn note(&mut self, number: SectorNumber, event: Event) {
+        if self.record(number).is_some() {
+            self.change.notes.push((number, event));
+        }
+    }
+
     /// The chain refuses a sector's part of a message of this kind.
     pub(super) fn refused(&mut self, number: SectorNumber, kind: MessageKind, why: &str) {
         let Some(record) = self.record(number) else { return };

@@ -158,10 +158,7 @@ fn a_message_lands_comes_back_and_settles() {
     assert_eq!(book.sees(22, 7, executed(22)).as_str(), "landed");
     assert_eq!(
         book.sees(23, 8, executed(23)),
-        &BatchState::Landed(match executed(23) {
-            Fate::Executed(executed) => executed,
-            _ => unreachable!(),
-        })
+        &BatchState::Landed(landed)
     );
     assert_eq!(book.sees(40, 23, executed(23)).as_str(), "settled");
     assert_eq!(book.sees(41, 24, Fate::Waiting).as_str(), "settled");

@@ -204,7 +204,7 @@ impl World {
     fn draw_ticket(&mut self, number: SectorNumber) {
         let (Some(desk), Some(miner)) = (self.desk(), &self.miner) else { return };
         self.errand_of.insert(number, "the node, which draws its ticket");
-        let work = desk.ticket(miner.id, number);
+        let work = desk.ticket(miner.id, number, self.desired.policy.ticket_lookback);
         self.errand(Done::Ticket { number, result: Err(PANICKED.to_owned()) }, work);
     }
 
@@ -279,7 +279,8 @@ impl World {
     }
 
     fn run_stage(&mut self, number: SectorNumber, stage: Stage, worker: Assignee, repo: RepoName, now: UnixMillis) {
-        let Some((job, seed)) = self.job(number, stage, &repo) else { return };
+        let Some(attempt) = self.book.records.get(&number).map(Record::attempt) else { return };
+        let Some(job) = self.job(number, stage, &repo) else { return };
         let task = self.next_task();
         let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
         let deadline = self.deadline(stage);
@@ -287,39 +288,40 @@ impl World {
             Ok(()) => {
                 self.waits.given(number, &worker, clock::monotonic());
                 tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, "stage started");
-                self.tasks.insert(task, Task { number, stage, worker, repo, seed, started: now });
+                self.tasks.insert(task, Task { number, stage, worker, repo, attempt, started: now });
             }
             // planned again as soon as a worker says it is free
             Err(busy) => tracing::debug!(reason = %busy, "a stage was not taken"),
         }
     }
 
-    fn job(&self, number: SectorNumber, stage: Stage, to: &RepoName) -> Option<(Job, Option<crate::units::Hash32>)> {
+    fn job(&self, number: SectorNumber, stage: Stage, to: &RepoName) -> Option<Job> {
         let record = self.book.records.get(&number)?;
         let Miner { id: miner, .. } = self.miner.as_ref()?;
         let at = |name: &RepoName| -> Option<SectorFiles> {
             Some(self.repos.get(name)?.repo.as_ref()?.files(*miner, number))
         };
-        if stage == Stage::Remove {
-            // wherever a move may have been going
-            let files =
-                self.repos.values().filter_map(|desk| desk.repo.as_ref()).map(|repo| repo.files(*miner, number));
-            return Some((Job::Remove { miner: *miner, number, files: files.collect() }, None));
-        }
-        let sector = SectorRef { miner: *miner, number, proof: record.proof, ticket: record.ticket.as_ref()?.value };
+        let sector = || {
+            let ticket = record.ticket.as_ref()?.value;
+            Some(SectorRef { miner: *miner, number, proof: record.proof, ticket })
+        };
         let files = at(&record.repo)?;
         Some(match stage {
             Stage::PreCommit1 => {
                 let fresh = record.failure.as_ref().is_some_and(|failure| failure.class == Class::Data);
-                (Job::PreCommit1 { sector, files, fresh }, None)
+                Job::PreCommit1 { sector: sector()?, files, fresh }
             }
-            Stage::PreCommit2 => (Job::PreCommit2 { sector, files }, None),
+            Stage::PreCommit2 => Job::PreCommit2 { sector: sector()?, files },
             Stage::Commit => {
                 let seed = record.seed.as_ref()?.value;
-                (Job::Commit { sector, files, sealed: record.sealed.clone()?, seed }, Some(seed))
+                Job::Commit { sector: sector()?, files, sealed: record.sealed.clone()?, seed }
             }
-            Stage::Finalize => (Job::Finalize { sector, files, to: at(to)? }, None),
-            Stage::Remove => return None,
+            Stage::Finalize => Job::Finalize { sector: sector()?, files, to: at(to)? },
+            Stage::Remove => {
+                // wherever a move may have been going
+                let open = self.repos.values().filter_map(|desk| desk.repo.as_ref());
+                Job::Remove { miner: *miner, number, files: open.map(|repo| repo.files(*miner, number)).collect() }
+            }
         })
     }
 

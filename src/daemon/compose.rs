@@ -41,7 +41,7 @@ struct Part {
 
 #[derive(Debug, Clone)]
 enum Body {
-    PreCommit(SectorPreCommitInfo),
+    PreCommit(Box<SectorPreCommitInfo>),
     Proof(Vec<u8>),
     Place(u64, u64),
 }
@@ -165,7 +165,7 @@ impl<N: Node> Desk<N> {
                     Some(known) => known,
                     None => *price.insert(self.client.precommit_deposit(miner.id, &info, &self.head).await?),
                 };
-                Ok(Part { number, value, body: Body::PreCommit(info) })
+                Ok(Part { number, value, body: Body::PreCommit(Box::new(info)) })
             }
             MessageKind::Commit => {
                 let proof = record.porep.as_deref().and_then(crate::units::from_hex);
@@ -289,7 +289,7 @@ fn message(miner: &Miner, kind: MessageKind, parts: &[Part]) -> Result<Message, 
     parts.sort_by_key(|part| part.number);
     for part in parts {
         match part.body.clone() {
-            Body::PreCommit(info) => infos.push(info),
+            Body::PreCommit(info) => infos.push(*info),
             Body::Proof(proof) => proofs.push((part.number, proof)),
             Body::Place(deadline, partition) => places.entry((deadline, partition)).or_default().push(part.number),
         }

@@ -33,6 +33,7 @@ impl World {
             repos: self.repos.iter().map(|(name, desk)| (name.clone(), desk.seen.clone())).collect(),
             workers: self.workers_seen(),
             sectors: self.book.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
+            quarantined: self.quarantined(),
             batches: batches_seen(&self.book, &self.handling, &self.batch_pauses),
             funds: view
                 .as_ref()
@@ -59,6 +60,11 @@ impl World {
             .or_else(|| self.errand_of.get(&number).map(|doing| (*doing).to_owned()))
             .or_else(|| paused.map(|pause| format!("the node: {}", pause.why)));
         SectorSeen { record: record.clone(), facts: self.facts(record), busy }
+    }
+
+    fn quarantined(&self) -> u64 {
+        let sectors = self.unreadable.iter().filter(|row| row.what.starts_with("sectors "));
+        u64::try_from(sectors.count()).unwrap_or(u64::MAX)
     }
 
     /// Asks the observer what the records need to know; only a change wakes it.

@@ -180,12 +180,13 @@ async fn durations(store: &Store, size: crate::units::SectorSize) -> Result<BTre
 /// # Errors
 /// The database is there but cannot be read.
 pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, Observed), StoreError> {
-    let (desired, records, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
+    let (desired, records, quarantined, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
         Ok(store) => {
             let desired = super::requests::desired(manifest, &store).await?;
-            (desired, store.sectors().await?.0, store.setting(super::miner::MINER).await?)
+            let (records, unreadable) = store.sectors().await?;
+            (desired, records, unreadable.len(), store.setting(super::miner::MINER).await?)
         }
-        Err(StoreError::Missing { .. }) => (Desired::of(manifest), Vec::new(), None),
+        Err(StoreError::Missing { .. }) => (Desired::of(manifest), Vec::new(), 0, None),
         Err(error) => return Err(error),
     };
     let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
@@ -201,6 +202,7 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, O
         workers: BTreeMap::new(),
         sectors: records.into_iter().map(|record| (record.number, seen(record))).collect(),
         batches: BTreeMap::new(),
+        quarantined: u64::try_from(quarantined).unwrap_or(u64::MAX),
         funds: Funds::default(),
         network_version: None,
         next_number: None,

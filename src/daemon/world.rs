@@ -16,7 +16,7 @@ use crate::{
     plan::{Assignee, Desired, MinerSeen, ParamsSeen, RepoSeen},
     proofs::Prover,
     repo::Repo,
-    sector::{Event, Facts, MessageId, Record, Stage, State},
+    sector::{Attempt, Event, Facts, MessageId, Record, Stage, State},
     store::{Store, StoreError, Unreadable},
     supervisor::{Companion, Supervisor},
     units::{Bytes, Epoch, Hash32, RepoName, SectorNumber, UnixMillis},
@@ -52,8 +52,8 @@ pub struct Task {
     pub worker: Assignee,
     /// The repo the result is in.
     pub repo: RepoName,
-    /// The seed a proof is made for.
-    pub seed: Option<Hash32>,
+    /// The sector's stay in its state that it works for: a result of another one is stale.
+    pub attempt: Attempt,
     /// Since when.
     pub started: UnixMillis,
 }

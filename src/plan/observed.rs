@@ -307,6 +307,8 @@ pub struct Observed {
     pub workers: BTreeMap<Assignee, bool>,
     /// Sectors by number.
     pub sectors: BTreeMap<SectorNumber, SectorSeen>,
+    /// Sectors whose record cannot be read: they are counted, so that nothing is sealed in their place.
+    pub quarantined: u64,
     /// Batches of sectors that may still land.
     pub batches: BTreeMap<MessageId, BatchSeen>,
     /// What there is to spend.

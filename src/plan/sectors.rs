@@ -236,6 +236,7 @@ impl Desk<'_> {
             !state.is_final() && !state.is_given_up()
         };
         let flying = u64::try_from(self.observed.sectors.values().filter(in_flight).count()).unwrap_or(u64::MAX);
+        let have = have.saturating_add(self.observed.quarantined);
         let wanted = self.desired.sectors.saturating_sub(have);
         let allowed = self.desired.max_in_flight.saturating_sub(flying);
         if wanted > allowed {

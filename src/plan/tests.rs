@@ -329,6 +329,7 @@ fn fresh() -> Observed {
         workers: BTreeMap::new(),
         sectors: BTreeMap::new(),
         batches: BTreeMap::new(),
+        quarantined: 0,
         funds: Funds {
             balance: Some(AttoFil::from_atto(1_000_000_000_000_000_000_000)),
             costs: Some(Costs { deposit: AttoFil::from_atto(3), pledge: AttoFil::from_atto(5) }),

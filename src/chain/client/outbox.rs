@@ -132,8 +132,12 @@ impl Client {
     }
 
     async fn ask_pool(&self, signed: &wire::SignedMessage) -> Result<(), ChainError> {
-        let _: wire::CidJson = self.rpc.call(Kind::Write, "MpoolPush", (signed,)).await?;
-        Ok(())
+        match self.rpc.call::<wire::CidJson>(Kind::Write, "MpoolPush", (signed,)).await {
+            Ok(_) => Ok(()),
+            // it was there all the time
+            Err(ChainError::Refused { message, .. }) if message.contains("already in mpool") => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 
     /// A message in the node's pool with the same sender, receiver, method and parameters.

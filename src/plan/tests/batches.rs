@@ -22,9 +22,9 @@ fn wanting(desired: &Desired, count: u64) -> Observed {
 
 /// Sectors of the messages that are composed now.
 fn sealed(plan: &Plan) -> Vec<Vec<u64>> {
-    let of = |action: &Action| match action {
-        Action::Seal { sectors, .. } => Some(sectors.iter().map(|number| number.as_u64()).collect()),
-        _ => None,
+    let of = |action: &Action| {
+        let Action::Seal { sectors, .. } = action else { return None };
+        Some(sectors.iter().map(|number| number.as_u64()).collect())
     };
     plan.actions.iter().filter_map(of).collect()
 }

@@ -259,6 +259,7 @@ fn observed() -> impl Strategy<Value = Observed> {
                     workers,
                     sectors,
                     batches,
+                    quarantined: 0,
                     funds,
                     network_version: Some(28),
                     next_number: next,
