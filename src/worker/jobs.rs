@@ -67,6 +67,12 @@ pub type Say<'a> = &'a (dyn Fn(&str, u16) + Sync);
 /// How often progress is read off the files while the library works.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How often a finished layer is looked for: what is lost at most when one goes unrecorded.
+const LOOK_FOR_LAYERS: Duration = Duration::from_millis(100);
+
+/// Looks for layers from one report of progress to the next.
+const TELL_EACH: u32 = 5;
+
 /// Vanilla proofs that a new replica must pass, each for challenges of its own: 180 nodes in production sizes, 2 in the
 /// test sizes. Each node is checked in every layer with the label it should have, in the replica, and in the trees. So
 /// a layer without content, or a part of one, is found: of one in which a hundredth of the labels is wrong not even 1
@@ -132,15 +138,20 @@ impl Jobs {
         let mut ledger = Ledger::open(self.prover, &folder, replica)?;
         // the library extends the file and takes what is in it as data
         File::create(&files.sealed).doing("cannot empty", &files.sealed)?;
-        let mut trouble = Ok(());
+        let (mut trouble, mut polls) = (Ok(()), 0u32);
         let poll = || {
+            let before = ledger.valid_layers();
             if trouble.is_ok() {
-                trouble = record_layers(&mut ledger, &replica, say);
+                trouble = ledger.catch_up();
             }
+            if polls.is_multiple_of(TELL_EACH) || ledger.valid_layers() > before {
+                tell_layers(&ledger, &replica, say);
+            }
+            polls = polls.wrapping_add(1);
         };
-        let output = watched(poll, || stages::precommit1(self.prover, &replica))?;
+        let output = watched(LOOK_FOR_LAYERS, poll, || stages::precommit1(self.prover, &replica))?;
         trouble?;
-        record_layers(&mut ledger, &replica, say)?;
+        ledger.catch_up()?;
         say("syncing", 990);
         sync(files)?;
         folder.keep(Kept::PreCommit1, &key, &output)?;
@@ -165,7 +176,7 @@ impl Jobs {
         restore(files, size)?;
         let replica = replica(sector, files);
         let poll = || tell_trees(&files.cache, size, say);
-        let sealed = watched(poll, || stages::precommit2(self.prover, &replica, &phase1))?;
+        let sealed = watched(POLL, poll, || stages::precommit2(self.prover, &replica, &phase1))?;
         if sealed.comm_d != zero_comm_d(size) {
             return Err(JobError::new(Class::Data, format!("CommD is {}, not that of zeros", sealed.comm_d)));
         }
@@ -287,7 +298,7 @@ impl Jobs {
         let spent = || processor_ms().saturating_sub(begun);
         let poll = || say("SNARK", share(spent(), last, 100, 950));
         say("SNARK", 100);
-        let proof = watched(poll, || stages::snark(self.prover, statement, vanilla))?;
+        let proof = watched(POLL, poll, || stages::snark(self.prover, statement, vanilla))?;
         self.last_snark_ms.store(spent(), Ordering::Relaxed);
         Ok(proof)
     }
@@ -349,12 +360,12 @@ fn replica<'a>(sector: &SectorRef, files: &'a SectorFiles) -> Replica<'a> {
     Replica { miner, number, proof, ticket, cache: &files.cache, sealed: &files.sealed }
 }
 
-/// Runs `work` while another thread calls `poll` now and then.
-fn watched<T>(mut poll: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
+/// Runs `work` while another thread calls `poll` each time this has passed.
+fn watched<T>(each: Duration, mut poll: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let (working, ended) = mpsc::sync_channel::<()>(0);
         scope.spawn(move || {
-            while ended.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+            while ended.recv_timeout(each) == Err(RecvTimeoutError::Timeout) {
                 poll();
             }
         });
@@ -461,12 +472,7 @@ fn tell_trees(cache: &Path, size: SectorSize, say: Say<'_>) {
     }
 }
 
-/// Follows PreCommit1 by its files: each layer that has appeared is written down, and how far it is gets told. The
-/// library renames layers into place when they are whole.
-fn record_layers(ledger: &mut Ledger<'_>, replica: &Replica<'_>, say: Say<'_>) -> Result<(), JobError> {
-    while ledger.is_next_there() {
-        ledger.finished()?;
-    }
+fn tell_layers(ledger: &Ledger<'_>, replica: &Replica<'_>, say: Say<'_>) {
     let size = replica.proof.sector_size();
     let (done, layers) = (ledger.valid_layers(), size.layers());
     let tree_d = share(files::filled(&replica.cache.join(layout::TREE_D)), layout::tree_d_bytes(size), 0, 50);
@@ -476,7 +482,6 @@ fn record_layers(ledger: &mut Ledger<'_>, replica: &Replica<'_>, say: Say<'_>) -
         let step = format!("layer {} of {layers}", done.saturating_add(1).min(layers));
         say(&step, share(u64::from(done), u64::from(layers), 50, 980));
     }
-    Ok(())
 }
 
 #[cfg(test)]

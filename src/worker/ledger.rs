@@ -77,6 +77,17 @@ impl<'a> Ledger<'a> {
             && files::length(&self.path(self.valid_layers().saturating_add(1))) == Some(self.bytes())
     }
 
+    /// Enters every layer that has appeared: they are renamed into place when they are whole.
+    ///
+    /// # Errors
+    /// As [`Self::finished`].
+    pub fn catch_up(&mut self) -> Result<(), JobError> {
+        while self.is_next_there() {
+            self.finished()?;
+        }
+        Ok(())
+    }
+
     /// The next layer is whole: makes it durable, reads it once, and writes its entry. At 32 GiB about a minute, during
     /// which the one after it is computed.
     ///

@@ -107,7 +107,7 @@ impl Place {
             }
         }
         for directory in [incoming_of(&cache), Some(cache)].into_iter().flatten() {
-            remove_folder(&directory, |name| layout::is_of_sector(name))?;
+            remove_folder(&directory, layout::is_of_sector)?;
         }
         if let Some(folder) = &folder {
             folder.clear_claims_last()?;

@@ -26,7 +26,7 @@ impl Disk {
     /// Leaves this many pages free.
     pub fn fill(&self, free: u64) {
         let mut file = fs::File::options().create(true).append(true).open(self.ballast()).unwrap();
-        while file.write_all(&[0; PAGE as usize]).is_ok() {}
+        while file.write_all(&[0; 4096]).is_ok() {}
         let length = file.metadata().unwrap().len();
         file.set_len(length.checked_sub(free * PAGE).unwrap()).unwrap();
     }
