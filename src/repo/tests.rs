@@ -193,6 +193,7 @@ fn a_folder_that_cannot_be_made_is_named_and_held() {
     assert_eq!(fs::read_to_string(dir.path().join("sealed")).unwrap(), "a file in the way");
 }
 
+// matrix: F11
 #[test]
 fn files_have_the_names_of_lotus_and_are_found_again() {
     let dir = tempfile::tempdir().unwrap();
