@@ -275,7 +275,7 @@ impl Jobs {
     /// What is really to blame for a proof that did not come out: damaged parameters, when they are. The sector never
     /// is, its vanilla proof was checked. Reads all parameters of the size, about a second a gigabyte.
     fn blame(&self, size: SectorSize, error: JobError) -> JobError {
-        if error.class != Class::Worker || self.prover == Prover::Simulated {
+        if error.class == Class::Resource || self.prover == Prover::Simulated {
             return error;
         }
         let reports = params::check(size, &params::default_dir()).unwrap_or_default();
