@@ -146,6 +146,9 @@ impl World {
         let Some(task) = self.tasks.remove(&id) else { return };
         let Some(record) = self.book.records.get(&task.number) else { return };
         let event = failed(record, task.stage, class, error, now);
+        if class == Class::Data {
+            self.suspects.entry(task.worker.clone()).or_default().insert(task.number);
+        }
         self.ended(&task, event, news);
     }
 

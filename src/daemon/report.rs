@@ -310,8 +310,19 @@ impl World {
             .chain(sectors)
             .chain(unreadable)
             .chain(wallet(plan))
+            .chain(self.suspected())
             .chain(self.daemon_alarms())
             .collect()
+    }
+
+    /// Workers that gave wrong bytes for several sectors.
+    fn suspected(&self) -> impl Iterator<Item = Alarm> {
+        let several = self.suspects.iter().filter(|(_, sectors)| sectors.len() > 1);
+        several.map(|(worker, sectors)| {
+            let numbers = sectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let what = format!("it gave wrong bytes for sectors {numbers}");
+            alarm(format!("slot {worker}"), what, "test the memory, disk and GPU it works with")
+        })
     }
 
     /// What concerns the daemon as a whole.

@@ -126,6 +126,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         started: BTreeSet::new(),
         tasks: BTreeMap::new(),
         aggregating: BTreeMap::new(),
+        suspects: BTreeMap::new(),
         last_task: 0,
         errands: JoinSet::new(),
         errand_of: BTreeMap::new(),

@@ -185,7 +185,7 @@ async fn after_a_write_that_failed_the_database_is_the_truth() {
 }
 
 #[tokio::test]
-async fn a_parked_sector_gets_a_new_budget_at_the_next_start() {
+async fn a_parked_sector_stays_parked_over_a_start_until_an_operator_says_retry() {
     let mut bench = bench().await;
     bench.pre_committed().await;
     let policy = bench.world.desired.policy;
@@ -195,7 +195,10 @@ async fn a_parked_sector_gets_a_new_budget_at_the_next_start() {
     }
     let Bench { world, _lock, folder, .. } = bench;
     drop((world, _lock));
-    let again = bench_in(folder).await;
+    // a service that is restarted for ever would else spend one budget after the other
+    let mut again = bench_in(folder).await;
+    assert!(parked(&again.world.book.records[&number()], &policy).is_some());
+    again.world.record_all(vec![(number(), Event::RetryAsked)]).await.unwrap();
     let record = &again.world.book.records[&number()];
     assert_eq!((record.state, record.attempts), (State::WaitSeed, 0));
 }

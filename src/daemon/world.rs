@@ -130,6 +130,8 @@ pub struct World {
     pub started: BTreeSet<Assignee>,
     /// Stages under way.
     pub tasks: BTreeMap<u64, Task>,
+    /// Workers that gave wrong bytes, and for which sectors: one is the sector's trouble, more are the worker's.
+    pub suspects: BTreeMap<Assignee, BTreeSet<SectorNumber>>,
     /// Aggregations under way: of which batch, and of which proofs.
     pub aggregating: BTreeMap<u64, (MessageId, Vec<(SectorNumber, Hash32)>)>,
     /// The last task number given.

@@ -518,7 +518,7 @@ fn a_sector_is_removed_by_the_slot_that_finalizes_and_terminated_by_message() {
     seen.record.repo = "disk".parse().unwrap();
     seen.record.state = State::Terminating;
     observed.sectors = BTreeMap::from([(number(0), seen)]);
-    assert_eq!(text(&plan(&desired, &observed)), ["terminate sectors 0"]);
+    assert_eq!(text(&plan(&desired, &observed)), ["put sectors 0 into a terminate batch"]);
     let seen = observed.sectors.get_mut(&number(0)).unwrap();
     seen.record.state = State::Removing;
     seen.facts = Some(crate::sector::Facts::default());
