@@ -44,7 +44,7 @@ fn the_readme_has_the_two_commands() {
 #[test]
 fn the_architecture_stays_short_and_names_every_room() {
     let text = read("ARCHITECTURE.md");
-    assert!(text.lines().count() <= 250, "{} lines", text.lines().count());
+    assert!(text.lines().count() <= 300, "{} lines", text.lines().count());
     for module in read("src/lib.rs").lines().filter_map(|line| line.strip_prefix("pub mod ")) {
         let room = module.trim_end_matches(';');
         let named = text.contains(&format!("`{room}/`")) || text.contains(&format!("`{room}.rs`"));
