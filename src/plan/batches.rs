@@ -254,9 +254,13 @@ impl<'a> Desk<'a> {
             | State::Removed
             | State::Terminating => false,
         };
+        let joined = |number: SectorNumber| {
+            let of_kind = self.observed.batches.values().filter(|seen| seen.batch.kind == kind);
+            of_kind.into_iter().any(|seen| seen.batch.sectors.contains(&number))
+        };
         let coming = |seen: &SectorSeen| {
-            let working = seen.record.state == State::Committing && seen.record.porep.is_none();
-            before(seen.record.state) || (kind == MessageKind::Commit && working)
+            let Record { number, state, .. } = seen.record;
+            before(state) || (Some(state) == kind.collects() && !joined(number))
         };
         let lost = |seen: &&SectorSeen| !seen.record.state.is_given_up();
         let have = self.observed.sectors.values().filter(lost).count();
