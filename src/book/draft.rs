@@ -87,9 +87,20 @@ impl<'a> Draft<'a> {
                 && (batch.kind.collects() != Some(after.state)
                     || (batch.kind == MessageKind::Commit && after.porep.is_none()))
         };
+        // sealed, and no node has seen it: it is not sent for a sector that does not wait for it any more
+        let unsent = |batch: &&Batch| {
+            let waits = after.current_message() == Some(&batch.id) && batch.kind.awaits() == Some(after.state);
+            batch.state == BatchState::Sealed && batch.attempts == 0 && batch.sectors.contains(&after.number) && !waits
+        };
         let known = self.book.batches.values().filter(|batch| !self.batches.contains_key(&batch.id));
-        let left: Vec<Batch> = known.chain(self.batches.values()).filter(open).cloned().collect();
-        for mut batch in left {
+        let of_it: Vec<Batch> =
+            known.chain(self.batches.values()).filter(|batch| open(batch) || unsent(batch)).cloned().collect();
+        for mut batch in of_it {
+            if batch.state == BatchState::Sealed {
+                batch.state = BatchState::Dissolved { why: format!("sector {} went another way", after.number) };
+                self.put(batch);
+                continue;
+            }
             batch.sectors.retain(|number| *number != after.number);
             if batch.sectors.is_empty() {
                 batch.state = BatchState::Dissolved { why: "its sectors went another way".to_owned() };

@@ -106,9 +106,8 @@ impl Book {
         self.records.extend(created.into_iter().map(|record| (record.number, record)));
         self.records.extend(sectors.into_iter().map(|(record, _)| (record.number, record)));
         for batch in batches {
-            if batch.state != BatchState::Sent {
-                self.gone.remove(&batch.id);
-            }
+            // handed over again, or ended: what was known of it is of before
+            self.gone.remove(&batch.id);
             self.batches.insert(batch.id.clone(), batch);
         }
     }
@@ -212,6 +211,15 @@ impl Book {
         };
         let now = self.proofs_of(sectors)?;
         (*of == now).then_some(proof)
+    }
+
+    /// The sectors, ascending, whose proofs were tried to be made one as they are now.
+    pub fn aggregated_sectors(&self, id: &MessageId) -> Option<Vec<SectorNumber>> {
+        let BatchState::Open { aggregate: Some(Aggregate { of, .. }) } = &self.batches.get(id)?.state else {
+            return None;
+        };
+        let sectors: Vec<_> = of.iter().map(|(number, _)| *number).collect();
+        self.aggregate_of(id, &sectors).map(|_| sectors)
     }
 
     /// Sectors with the seeds that their proofs answer, ascending; `None` when one has no proof.
@@ -338,7 +346,14 @@ impl Book {
         if landed.is_some_and(|batch| !fates.contains_key(&batch.id)) {
             return None;
         }
-        facts.message = batch.map(|batch| view(batch, record.number, trouble(&batch.id)));
+        let back = |batch: &Batch| {
+            let gone = matches!(fates.get(&batch.id), Some(Fate::Waiting | Fate::Forgotten));
+            gone && matches!(batch.state, BatchState::Landed(_))
+        };
+        facts.message = batch.map(|batch| {
+            // a reorganisation took it back while one of its sectors has a message of its own: it may land again
+            if back(batch) { MessageView::Pushed } else { view(batch, record.number, trouble(&batch.id)) }
+        });
         Some(facts)
     }
 }

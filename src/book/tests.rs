@@ -177,6 +177,7 @@ fn a_message_that_the_node_forgot_keeps_its_nonce() {
     let again = Sent { at: Epoch::new(25), ..sent() };
     let change = book.handed(&id("m"), Handed::Taken(again.clone()), NOW);
     book.follow(change);
+    assert!(book.gone.is_empty(), "it is not handed over again before another head says that it is gone");
     book.sees(26, 0, Fate::Waiting);
     assert_eq!((book.gone.len(), book.batches[&id("m")].sent.as_ref()), (0, Some(&again)));
 }
@@ -186,6 +187,8 @@ fn a_message_that_the_node_forgot_keeps_its_nonce() {
 fn a_late_answer_about_a_message_is_not_lost() {
     let mut book = waiting(1);
     let change = book.seal(&id("m"), composed(&[1], &[]), id("rest"), NOW);
+    book.follow(change);
+    let change = book.handing(&id("m"), NOW);
     book.follow(change);
     // the sector went another way while the message was on its way to the node
     let mut draft = book.draft(NOW);
@@ -205,4 +208,47 @@ fn an_event_of_a_number_without_a_sector_makes_no_sector() {
     let mut draft = book.draft(NOW);
     draft.event(number(77), event(EventKind::ProofReady));
     assert!(draft.finish().is_empty());
+}
+
+#[test]
+fn a_message_that_nobody_has_seen_is_not_sent_for_a_sector_that_is_not_there_any_more() {
+    for tried in [false, true] {
+        let mut book = waiting(2);
+        let change = book.seal(&id("m"), composed(&[1, 2], &[]), id("rest"), NOW);
+        book.follow(change);
+        if tried {
+            let change = book.handing(&id("m"), NOW);
+            book.follow(change);
+        }
+        let mut draft = book.draft(NOW);
+        draft.event(number(1), event(EventKind::RemoveAsked));
+        let change = draft.finish();
+        book.follow(change);
+        // one that may have arrived is followed to its end
+        assert_eq!(book.batches[&id("m")].state.as_str(), if tried { "sealed" } else { "dissolved" });
+    }
+}
+
+// matrix: D11
+#[test]
+fn a_message_that_a_reorganisation_took_back_may_land_again_for_those_without_another() {
+    let mut book = waiting(2);
+    let change = book.seal(&id("m"), composed(&[1, 2], &[]), id("rest"), NOW);
+    book.follow(change);
+    let change = book.handed(&id("m"), Handed::Taken(sent()), NOW);
+    book.follow(change);
+    book.sees(20, 0, executed(20));
+    // sector 1 was not taken: it goes again, alone
+    let mut draft = book.draft(NOW);
+    draft.event(number(1), event(EventKind::ChainPreCommitFailed));
+    draft.event(number(1), event(EventKind::RetryPreCommit));
+    let change = draft.finish();
+    book.follow(change);
+    let change = book.join(MessageKind::PreCommit, None, &[number(1)], id("n"), NOW);
+    book.follow(change);
+    assert_eq!(book.sees(21, 0, Fate::Waiting).as_str(), "landed", "two live messages of sector 1 there cannot be");
+    let read = BTreeMap::from([(number(2), Facts::default())]);
+    let fates = BTreeMap::from([(id("m"), Fate::Waiting)]);
+    let facts = book.facts(&book.records[&number(2)], &read, &fates, |_| None).unwrap();
+    assert_eq!(facts.message, Some(MessageView::Pushed), "sector 2 waits for it");
 }

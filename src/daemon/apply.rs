@@ -6,7 +6,7 @@ use super::{
     errands::{Done, Miner},
     miner::new_id,
     workers,
-    world::{RepoDesk, Task, World},
+    world::{Pause, RepoDesk, Task, World},
 };
 use crate::{
     book::Handed,
@@ -66,7 +66,11 @@ impl World {
                 Action::Run { number, stage, worker, repo } => self.run_stage(number, stage, worker, repo, now),
                 Action::Join { kind, batch, sectors } => {
                     let change = self.book.join(kind, batch.as_ref(), &sectors, new_id(), now);
-                    self.commit(change).await?;
+                    match self.commit(change).await {
+                        // one of them is in a batch whose row cannot be read: they wait, and nobody else does
+                        Err(error @ StoreError::LiveMessage { .. }) => self.pause_all(&sectors, &error, now),
+                        done => done?,
+                    }
                 }
                 Action::Aggregate { batch, sectors, worker } => self.aggregate(batch, &sectors, &worker, now),
                 Action::Seal { batch, sectors, max_fee } => self.compose(batch, sectors, max_fee),
@@ -77,6 +81,13 @@ impl World {
         }
         self.create_sectors(created).await?;
         self.record_all(draft).await
+    }
+
+    fn pause_all(&mut self, numbers: &[SectorNumber], error: &StoreError, now: UnixMillis) {
+        for number in numbers {
+            let pause = Pause::again(self.pauses.get(number), Chain(error).to_string(), now);
+            self.pauses.insert(*number, pause);
+        }
     }
 
     async fn create_sectors(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
@@ -260,14 +271,14 @@ impl World {
 
     /// Hands a message that was sent over again: the same, or with `gas` a dearer one with its nonce.
     fn hand_again(&mut self, id: MessageId, gas: Option<Gas>) {
-        let Some(sent) = self.book.batches.get(&id).and_then(|batch| batch.sent.clone()) else { return };
-        let Some(desk) = self.desk() else { return };
-        self.handling.insert(id.clone());
+        let (Some(desk), Some(batch)) = (self.desk(), self.book.batches.get(&id).cloned()) else { return };
         let lost = Done::Handed { batch: id.clone(), result: Handed::Unclear(PANICKED.to_owned()) };
-        match gas {
-            None => self.errand(lost, desk.resend(id, sent)),
-            Some(gas) => self.errand(lost, desk.reprice(id, sent, gas)),
+        match (gas, batch.sent.clone()) {
+            (Some(gas), _) => self.errand(lost, desk.reprice(batch, gas)),
+            (None, Some(sent)) => self.errand(lost, desk.resend(id.clone(), sent)),
+            (None, None) => return,
         }
+        self.handling.insert(id);
     }
 
     /// Runs an errand; `lost` is what comes back of one that panics, so that what it was about is not busy for ever.

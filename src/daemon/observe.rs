@@ -102,16 +102,12 @@ pub fn batches_seen(
     pauses: &BTreeMap<MessageId, Pause>,
 ) -> BTreeMap<MessageId, BatchSeen> {
     let live = book.batches.values().filter(|batch| batch.state.is_live() && !batch.sectors.is_empty());
-    let seen = |batch: &Batch| {
-        let mut members = batch.sectors.clone();
-        members.sort_unstable();
-        BatchSeen {
-            busy: handling.contains(&batch.id),
-            retry_at: pauses.get(&batch.id).map(|pause| pause.until),
-            gone_since: book.gone.get(&batch.id).copied(),
-            aggregate: book.aggregate_of(&batch.id, &members).map(|_| members),
-            batch: batch.clone(),
-        }
+    let seen = |batch: &Batch| BatchSeen {
+        busy: handling.contains(&batch.id),
+        retry_at: pauses.get(&batch.id).map(|pause| pause.until),
+        gone_since: book.gone.get(&batch.id).copied(),
+        aggregate: book.aggregated_sectors(&batch.id),
+        batch: batch.clone(),
     };
     live.map(|batch| (batch.id.clone(), seen(batch))).collect()
 }

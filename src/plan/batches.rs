@@ -26,8 +26,15 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, ready: &Ready<'_>, pl
     let mut ledger = desk.ledger(ready);
     // what is owed comes first: a deposit that no pledge follows is burnt
     for kind in [MessageKind::Terminate, MessageKind::Commit, MessageKind::PreCommit] {
+        let mut paid = BTreeSet::new();
         for (id, seen) in desk.batches(kind) {
-            desk.seal(id, seen, ready, ledger.as_mut(), plan, &mut aggregate);
+            paid.extend(desk.seal(id, seen, ready, ledger.as_mut(), plan, &mut aggregate));
+        }
+        if let (MessageKind::Commit, Some(ledger)) = (kind, &mut ledger) {
+            // what is not sent now will be: no new deposit takes it
+            let wanting = ready.get(&kind).into_iter().flatten().map(|seen| &seen.record);
+            let unpaid = wanting.filter(|record| !paid.contains(&record.number));
+            unpaid.filter_map(|record| desk.price(kind, record)).for_each(|price| ledger.reserve(price));
         }
     }
     for (id, seen) in observed.batches.iter().filter(|(_, seen)| !seen.busy) {
@@ -105,7 +112,9 @@ impl<'a> Desk<'a> {
         let asking: BTreeSet<_> =
             ready.get(&MessageKind::Commit).into_iter().flatten().map(|seen| seen.record.number).collect();
         let owing = |record: &&Record| match record.state {
-            State::WaitSeed | State::Committing | State::ComputeProofFailed => !asking.contains(&record.number),
+            State::WaitSeed | State::Committing | State::ComputeProofFailed | State::CommitFailed => {
+                !asking.contains(&record.number)
+            }
             State::Proving
             | State::Packing
             | State::PreCommit1
@@ -116,7 +125,6 @@ impl<'a> Desk<'a> {
             | State::FailedUnrecoverable
             | State::SealFailed
             | State::PreCommitFailed
-            | State::CommitFailed
             | State::PackingFailed
             | State::Faulty
             | State::FaultReported
@@ -126,6 +134,10 @@ impl<'a> Desk<'a> {
             | State::Terminating => false,
         };
         if let Some(costs) = costs {
+            // a message that is being composed has no row of its own yet
+            let composing = self.batches(MessageKind::PreCommit).into_iter().filter(|(_, seen)| seen.busy);
+            let composing: usize = composing.map(|(_, seen)| seen.batch.sectors.len()).sum();
+            ledger.reserve(times(costs.deposit.max(costs.pledge), composing));
             let owing = self.observed.sectors.values().map(|seen| &seen.record).filter(owing).count();
             let each = costs.pledge.checked_sub(costs.deposit).unwrap_or(AttoFil::ZERO).max(AttoFil::ZERO);
             ledger.reserve(times(each, owing));
@@ -156,16 +168,14 @@ impl<'a> Desk<'a> {
         ledger: Option<&mut Ledger>,
         plan: &mut Plan,
         aggregate: &mut ToAggregate,
-    ) {
+    ) -> Vec<SectorNumber> {
         let (batch, kind) = (&seen.batch, seen.batch.kind);
         let wanting = ready.get(&kind).into_iter().flatten();
         let mut members: Vec<&SectorSeen> =
             wanting.filter(|member| batch.sectors.contains(&member.record.number)).copied().collect();
-        if members.is_empty() {
-            return;
-        }
-        if seen.busy {
-            return hold_all(&members, "its message, which is being made", plan);
+        if seen.busy || members.is_empty() {
+            hold_all(&members, "its message, which is being made", plan);
+            return Vec::new();
         }
         let rule = self.rule(kind);
         let oldest = members.iter().map(|member| member.record.entered).min().unwrap_or(self.observed.now);
@@ -176,23 +186,25 @@ impl<'a> Desk<'a> {
                 let reason = format!("company in its message ({} of {})", batch.sectors.len(), rule.max);
                 plan.hold(Subject::Sector(member.record.number), reason, WakeUp::Time(until));
             }
-            return;
+            return Vec::new();
         }
         if let Some(version) = self.observed.network_version.filter(|version| !NETWORKS.contains(version))
             && !self.near(kind, &batch.sectors)
         {
             let (from, to) = (NETWORKS.start(), NETWORKS.end());
             let reason = format!("a seald that knows network version {version}: this one knows {from} to {to}");
-            return members.iter().for_each(|member| {
+            for member in members {
                 plan.hold(Subject::Sector(member.record.number), reason.clone(), WakeUp::Operator);
-            });
+            }
+            return Vec::new();
         }
         // the most urgent first, so that those that cannot be paid for are the ones with time
         members.sort_by_key(|member| (self.slack_of(&member.record).unwrap_or(i64::MAX), member.record.number));
         hold_all(&members.split_off(members.len().min(rule.max.max(1))), "the next message", plan);
         let max_fee = cap(self.fees(kind), self.nearest(&batch.sectors));
         let Some(ledger) = ledger else {
-            return hold_all(&members, "the worker's balance to be read", plan);
+            hold_all(&members, "the worker's balance to be read", plan);
+            return Vec::new();
         };
         let mut trial = *ledger;
         let mut paid: Vec<SectorNumber> = Vec::with_capacity(members.len());
@@ -202,7 +214,8 @@ impl<'a> Desk<'a> {
                 break;
             }
             let Some(price) = self.price(kind, &member.record) else {
-                return hold_all(&members, "the price of a sector to be read from the chain", plan);
+                hold_all(&members, "the price of a sector to be read from the chain", plan);
+                return Vec::new();
             };
             match trial.claim(price) {
                 Ok(()) => paid.push(member.record.number),
@@ -217,15 +230,17 @@ impl<'a> Desk<'a> {
             }
         }
         if paid.is_empty() {
-            return;
+            return paid;
         }
         *ledger = trial;
         paid.sort_unstable();
-        if kind == MessageKind::Commit && self.wants_aggregate(seen, &paid) {
-            aggregate.push((id.clone(), paid));
-            return;
+        // near a deadline nobody waits for a worker: each sector goes with its own proof
+        if kind == MessageKind::Commit && !self.near(kind, &batch.sectors) && self.wants_aggregate(seen, &paid) {
+            aggregate.push((id.clone(), paid.clone()));
+            return paid;
         }
-        plan.actions.push(Action::Seal { batch: id.clone(), sectors: paid, max_fee });
+        plan.actions.push(Action::Seal { batch: id.clone(), sectors: paid.clone(), max_fee });
+        paid
     }
 
     /// Enough proofs to be cheaper as one, and not tried yet for exactly these.
@@ -274,9 +289,16 @@ impl<'a> Desk<'a> {
         let fees = self.fees(batch.kind);
         let later = seen.retry_at.filter(|at| *at > self.observed.now);
         let slack = self.nearest(&batch.sectors);
+        let about = Subject::Message(id.clone());
+        let Some(chain) = self.observed.chain.filter(|chain| !chain.stale) else {
+            // fees and deadlines are judged by a fresh head
+            if batch.state == BatchState::Sealed {
+                plan.hold(about, "the node to be up to date with the chain", WakeUp::NextHead);
+            }
+            return;
+        };
         match (&batch.state, &batch.sent) {
             (BatchState::Sealed, _) => {
-                let about = Subject::Message(id.clone());
                 let dear = self.desired.base_fee_ceiling.filter(|ceiling| self.observed.base_fee > *ceiling);
                 match (later, dear) {
                     (Some(at), _) => plan.hold(about, "the next attempt to send it", WakeUp::Time(at)),
@@ -288,7 +310,6 @@ impl<'a> Desk<'a> {
                 }
             }
             (BatchState::Sent, Some(sent)) if later.is_none() => {
-                let Some(chain) = self.observed.chain else { return };
                 if seen
                     .gone_since
                     .is_some_and(|since| chain.head.since(since) >= self.desired.policy.message_confidence)

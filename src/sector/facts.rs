@@ -87,7 +87,7 @@ pub struct Facts {
     /// Its number was used.
     pub allocated: bool,
     /// The value the chain gives now for the epoch of the record's ticket, when it was asked.
-    pub ticket: Option<Hash32>,
+    pub ticket: Option<(Epoch, Hash32)>,
     /// The interactive seed of its pre-commit epoch, once the chain is that far.
     pub seed: Option<Seed>,
     /// Its current message: the prove-commit if there is one, else the pre-commit.

@@ -218,12 +218,15 @@ fn on_old_head(wish: Next) -> Next {
     if holds { wish } else { wait("the node to catch up with the chain: its head is too old", WakeUp::NextHead) }
 }
 
+/// What the chain gives now for the epoch of the ticket; a value for another epoch is of a ticket before it.
+fn ticket_now(record: &Record, facts: &Facts) -> Option<crate::units::Hash32> {
+    let (epoch, value) = facts.ticket?;
+    record.ticket.as_ref().is_some_and(|ticket| ticket.epoch == epoch).then_some(value)
+}
+
 /// Whether a reorganisation went back past the ticket: the chain would refuse every proof of this replica.
 fn ticket_changed(record: &Record, facts: &Facts) -> bool {
-    match (&record.ticket, facts.ticket) {
-        (Some(ticket), Some(value)) => ticket.value != value,
-        (None, _) | (_, None) => false,
-    }
+    ticket_now(record, facts).is_some_and(|value| record.ticket.as_ref().is_some_and(|ticket| ticket.value != value))
 }
 
 /// Why the number can never become this sector, when the chain shows that.
@@ -359,7 +362,7 @@ fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Polic
         return late;
     }
     // a deposit depends on it
-    if facts.ticket.is_none() {
+    if ticket_now(record, facts).is_none() {
         return wait("the ticket to be read again from the chain", WakeUp::NextHead);
     }
     Next::SubmitPreCommit

@@ -136,7 +136,8 @@ pub(crate) fn all_facts() -> Vec<Facts> {
     let mut all = Vec::new();
     for precommit in [None, Some(on_chain(2)), Some(on_chain(99))] {
         for sector in [None, Some(sector(false)), Some(sector(true))] {
-            let (same, changed) = (Some(ticket(8_000).value), Some(Hash32([99; 32])));
+            let drawn = |value| Some((Epoch::new(8_000), value));
+            let (same, changed) = (drawn(ticket(8_000).value), drawn(Hash32([99; 32])));
             for (allocated, ticket) in [(false, None), (false, same), (false, changed), (true, None), (true, changed)] {
                 for seed in [None, Some(seed(1)), Some(seed(2))] {
                     all.extend(messages.iter().map(|message| Facts {

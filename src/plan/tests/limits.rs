@@ -140,7 +140,6 @@ fn messages_wait_on_a_network_that_this_version_does_not_know_until_a_deadline_i
     }
     let waits = text(&plan(&desired, &observed));
     assert!(waits[0].contains("network version 29"), "{waits:?}");
-    let ticket = observed.sectors.get_mut(&number(1)).unwrap().record.ticket.as_mut().unwrap();
-    ticket.epoch = crate::sector::tests::CHAIN.head.plus(50 - 3_780);
+    super::batches::drawn_at(&mut observed, 1, 50 - 3_780);
     assert!(sealed(&observed), "the node's simulation decides before a deposit is lost");
 }

@@ -31,7 +31,7 @@ fn proven() -> Record {
 }
 
 fn nothing() -> Facts {
-    Facts { ticket: Some(ticket(8_000).value), ..Facts::default() }
+    Facts { ticket: Some((Epoch::new(8_000), ticket(8_000).value)), ..Facts::default() }
 }
 
 fn precommitted() -> Facts {

@@ -251,7 +251,7 @@ impl World {
             precommit: self.precommit.clone().filter(|_| !self.active),
             sector: self.active.then(|| OnChainSector { activation: activation(), faulty: false }),
             allocated: self.precommit.is_some(),
-            ticket: Some(ticket(8_000).value),
+            ticket: Some((Epoch::new(8_000), ticket(8_000).value)),
             seed: self.precommit.as_ref().map(|_| seed(self.seed)),
             message: self.record.current_message().and_then(view),
         }

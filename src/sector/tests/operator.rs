@@ -192,7 +192,7 @@ fn a_message_on_its_way_is_followed_from_wherever_its_sector_was_put() {
     for to in [S::PreCommit1, S::PreCommit2, S::PreCommitting, S::PreCommitFailed, S::SealFailed] {
         let mut sector = sent.apply(&Ev::StateForced { state: to }, NOW).unwrap();
         assert_eq!(sector.current_message(), sent.current_message(), "{to}");
-        let same = Some(ticket(8_000).value);
+        let same = Some((Epoch::new(8_000), ticket(8_000).value));
         let pushed = Facts { message: Some(MessageView::Pushed), ticket: same, ..Facts::default() };
         for _ in 0..20 {
             match next(&sector, Some(&pushed), Some(CHAIN), &POLICY, NOW) {
