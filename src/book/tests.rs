@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     outbox::Executed,
     sector::EventKind,
-    sector::tests::{NOW, event},
+    sector::{
+        Next, next,
+        tests::{CHAIN, NOW, POLICY, event},
+    },
     units::{AttoFil, SectorSize},
 };
 
@@ -251,4 +254,50 @@ fn a_message_that_a_reorganisation_took_back_may_land_again_for_those_without_an
     let fates = BTreeMap::from([(id("m"), Fate::Waiting)]);
     let facts = book.facts(&book.records[&number(2)], &read, &fates, |_| None).unwrap();
     assert_eq!(facts.message, Some(MessageView::Pushed), "sector 2 waits for it");
+}
+
+// matrix: D9
+#[test]
+fn of_ten_that_failed_together_nine_are_sent_again_and_the_expired_one_is_sealed_anew() {
+    let mut book = waiting(10);
+    let old = book.records.get_mut(&number(5)).unwrap().ticket.as_mut().unwrap();
+    old.epoch = CHAIN.head.plus(-POLICY.ticket_max_age);
+    let all: Vec<u64> = (1..=10).collect();
+    let change = book.seal(&id("m"), composed(&all, &[]), id("rest"), NOW);
+    book.follow(change);
+    let change = book.handed(&id("m"), Handed::Taken(sent()), NOW);
+    book.follow(change);
+    // the whole message is refused because of one
+    let refused = Executed { cid: "bafy".to_owned(), exit_code: 16, value: Vec::new(), height: CHAIN.head.plus(-20) };
+    book.sees(CHAIN.head.as_i64(), 0, Fate::Executed(refused.clone()));
+    let fates = BTreeMap::from([(id("m"), Fate::Executed(refused))]);
+    let later = NOW.plus_ms(60 * 60_000);
+    for n in 1..=10 {
+        let mut wants = None;
+        for _ in 0..8 {
+            let record = &book.records[&number(n)];
+            let ticket = record.ticket.as_ref().map(|ticket| (ticket.epoch, ticket.value));
+            let read = BTreeMap::from([(number(n), Facts { ticket, ..Facts::default() })]);
+            let facts = book.facts(record, &read, &fates, |_| None);
+            match next(record, facts.as_ref(), Some(CHAIN), &POLICY, later) {
+                Next::Record(event) => {
+                    let mut draft = book.draft(later);
+                    draft.event(number(n), event);
+                    let change = draft.finish();
+                    book.follow(change);
+                }
+                other => {
+                    wants = Some(other);
+                    break;
+                }
+            }
+            if book.records[&number(n)].retry_at.is_some_and(|at| at > later) {
+                let mut record = book.records[&number(n)].clone();
+                record.retry_at = None;
+                book.records.insert(number(n), record);
+            }
+        }
+        let expected = if n == 5 { Next::DrawTicket } else { Next::SubmitPreCommit };
+        assert_eq!(wants, Some(expected), "sector {n}: {:#?}", book.records[&number(n)]);
+    }
 }

@@ -117,3 +117,70 @@ fn reorganisations_on_the_way_change_nothing_in_the_end() {
     run.ends_well();
     assert_proven(&rig);
 }
+
+/// What happened to the sectors of a rig, by the names of the events.
+fn events(rig: &Rig) -> Vec<String> {
+    let history = |number: u64| {
+        let show = rig.json(&["sectors", "show", &number.to_string(), "--json"]);
+        let lines = show["history"].as_array().unwrap().clone();
+        lines.into_iter().map(|line| line["event"]["event"].as_str().unwrap().to_owned())
+    };
+    (1..=rig.sectors).flat_map(history).collect()
+}
+
+/// Nothing failed: what could not be asked was waited for.
+fn assert_nothing_failed(rig: &Rig) {
+    let failed: Vec<_> = events(rig).into_iter().filter(|event| event.ends_with("Failed")).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+// matrix: C1
+#[test]
+fn a_node_that_is_away_in_any_state_costs_time_only() {
+    let rig = batched(2);
+    let mut run = rig.start();
+    let steps = [
+        "created sector=1",
+        "event=\"TicketDrawn\"",
+        "event=\"PreCommit2Done\"",
+        "kind=pre_commit status=\"sealed\"",
+        "kind=pre_commit status=\"sent\"",
+        "event=\"PreCommitLanded\"",
+        "event=\"SeedReady\"",
+        "event=\"ProofReady\"",
+        "kind=commit status=\"sent\"",
+        "event=\"Proving\"",
+    ];
+    for step in steps {
+        run.until(step);
+        fault(&rig, "fail", &json!({ "method": "*", "count": 4, "how": "http500" }));
+    }
+    run.ends_well();
+    assert_proven(&rig);
+    assert_nothing_failed(&rig);
+}
+
+// matrix: C2
+#[test]
+fn a_question_that_fails_holds_up_its_own_step_only() {
+    let rig = batched(2);
+    let mut run = rig.start();
+    run.until("the miner is known");
+    let questions = [
+        "StateGetRandomnessFromTickets",
+        "StateGetRandomnessFromBeacon",
+        "StateSectorPreCommitInfo",
+        "StateSectorGetInfo",
+        "StateSearchMsg",
+        "StateMinerPreCommitDepositForPower",
+        "StateMinerInitialPledgeForSector",
+        "WalletBalance",
+        "GasEstimateMessageGas",
+    ];
+    for method in questions {
+        fault(&rig, "fail", &json!({ "method": method, "count": 3 }));
+    }
+    run.ends_well();
+    assert_proven(&rig);
+    assert_nothing_failed(&rig);
+}
