@@ -8,6 +8,7 @@ pub mod book;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod daemon;
 pub mod devnet;
 pub mod error;

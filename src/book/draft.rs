@@ -41,6 +41,13 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Something that was told of a sector and is of an earlier attempt: kept in the history, it moves nothing.
+    pub fn note(&mut self, number: SectorNumber, event: Event) {
+        if self.record(number).is_some() {
+            self.change.notes.push((number, event));
+        }
+    }
+
     /// The chain refuses a sector's part of a message of this kind.
     pub(super) fn refused(&mut self, number: SectorNumber, kind: MessageKind, why: &str) {
         let Some(record) = self.record(number) else { return };
@@ -91,8 +98,18 @@ impl<'a> Draft<'a> {
                 && (batch.kind.collects() != Some(after.state)
                     || (batch.kind == MessageKind::Commit && after.porep.is_none()))
         };
-        let left: Vec<Batch> = self.batches().filter(open).cloned().collect();
-        for mut batch in left {
+        // sealed, and no node has seen it: it is not sent for a sector that does not wait for it any more
+        let unsent = |batch: &&Batch| {
+            let waits = after.current_message() == Some(&batch.id) && batch.kind.awaits() == Some(after.state);
+            batch.state == BatchState::Sealed && batch.attempts == 0 && batch.sectors.contains(&after.number) && !waits
+        };
+        let of_it: Vec<Batch> = self.batches().filter(|batch| open(batch) || unsent(batch)).cloned().collect();
+        for mut batch in of_it {
+            if batch.state == BatchState::Sealed {
+                batch.state = BatchState::Dissolved { why: format!("sector {} went another way", after.number) };
+                self.put(batch);
+                continue;
+            }
             batch.sectors.retain(|number| *number != after.number);
             if batch.sectors.is_empty() {
                 batch.state = BatchState::Dissolved { why: "its sectors went another way".to_owned() };

@@ -106,9 +106,8 @@ impl Book {
         self.records.extend(created.into_iter().map(|record| (record.number, record)));
         self.records.extend(sectors.into_iter().map(|(record, _)| (record.number, record)));
         for batch in batches {
-            if batch.state != BatchState::Sent {
-                self.gone.remove(&batch.id);
-            }
+            // handed over again, or ended: what was known of it is of before
+            self.gone.remove(&batch.id);
             self.batches.insert(batch.id.clone(), batch);
         }
     }
@@ -214,6 +213,15 @@ impl Book {
         (*of == now).then_some(proof)
     }
 
+    /// The sectors, ascending, whose proofs were tried to be made one as they are now.
+    pub fn aggregated_sectors(&self, id: &MessageId) -> Option<Vec<SectorNumber>> {
+        let BatchState::Open { aggregate: Some(Aggregate { of, .. }) } = &self.batches.get(id)?.state else {
+            return None;
+        };
+        let sectors: Vec<_> = of.iter().map(|(number, _)| *number).collect();
+        self.aggregate_of(id, &sectors).map(|_| sectors)
+    }
+
     /// Sectors with the seeds that their proofs answer, ascending; `None` when one has no proof.
     pub fn proofs_of(&self, sectors: &[SectorNumber]) -> Option<Vec<(SectorNumber, Hash32)>> {
         let one = |number: &SectorNumber| {
@@ -242,6 +250,8 @@ impl Book {
             (BatchState::Sealed | BatchState::Sent, Handed::Taken(sent)) => {
                 draft.put(Batch { state: BatchState::Sent, sent: Some(sent), ..batch.clone() });
             }
+            // taken back by a reorganisation, forgotten, and handed over again
+            (BatchState::Landed(_), Handed::Taken(sent)) => draft.put(Batch { sent: Some(sent), ..batch.clone() }),
             (BatchState::Sealed, Handed::Refused(why)) => {
                 draft.put(Batch { state: BatchState::Dissolved { why }, ..batch.clone() });
             }
@@ -286,7 +296,9 @@ impl Book {
                 (BatchState::Landed(known), Fate::Executed(_)) if known.height <= finalized => {
                     draft.put(to(BatchState::Settled(known.clone())));
                 }
-                (BatchState::Landed(_), Fate::Waiting | Fate::Forgotten | Fate::Overtaken) => unlanded.push(batch),
+                (BatchState::Landed(_), Fate::Waiting | Fate::Forgotten | Fate::Overtaken) => {
+                    unlanded.push((batch, fate));
+                }
                 (BatchState::Sent, Fate::Forgotten) => {
                     still.insert(id.clone(), since);
                 }
@@ -307,13 +319,15 @@ impl Book {
                 ) => {}
             }
         }
-        // one reorganisation may take back a message and the one that came before it: the sectors are the newer one's.
-        // The older is followed without them, as no later nonce can execute before its own
-        unlanded.sort_by_key(|batch| std::cmp::Reverse((batch.created, &batch.id)));
-        for batch in unlanded {
-            let mut back = Batch { state: batch.unlanded(), ..batch.clone() };
-            back.sectors.retain(|number| !draft.has_live(*number, batch.kind));
-            draft.put(back);
+        // one reorganisation may take back a message and its successor: only the newest can be live for their sectors. The
+        // other is looked after all the same, as no later nonce executes before its own
+        unlanded.sort_by_key(|(batch, _)| std::cmp::Reverse((batch.created, &batch.id)));
+        for (batch, fate) in unlanded {
+            if batch.sectors.iter().all(|number| !draft.has_live(*number, batch.kind)) {
+                draft.put(Batch { state: batch.unlanded(), ..batch.clone() });
+            } else if *fate == Fate::Forgotten {
+                still.insert(batch.id.clone(), gone.get(&batch.id).copied().unwrap_or(head));
+            }
         }
         let change = draft.finish();
         self.gone = still;
@@ -342,7 +356,14 @@ impl Book {
         if landed.is_some_and(|batch| !fates.contains_key(&batch.id)) {
             return None;
         }
-        facts.message = batch.map(|batch| view(batch, record.number, trouble(&batch.id)));
+        let back = |batch: &Batch| {
+            let gone = matches!(fates.get(&batch.id), Some(Fate::Waiting | Fate::Forgotten));
+            gone && matches!(batch.state, BatchState::Landed(_))
+        };
+        facts.message = batch.map(|batch| {
+            // a reorganisation took it back while one of its sectors has a message of its own: it may land again
+            if back(batch) { MessageView::Pushed } else { view(batch, record.number, trouble(&batch.id)) }
+        });
         Some(facts)
     }
 }

@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     outbox::Executed,
     sector::EventKind,
-    sector::tests::{NOW, event},
+    sector::{
+        Next, next,
+        tests::{CHAIN, NOW, POLICY, event},
+    },
     units::{AttoFil, SectorSize},
 };
 
@@ -156,13 +159,8 @@ fn a_message_lands_comes_back_and_settles() {
     assert_eq!(book.sees(20, 5, executed(20)).as_str(), "landed");
     assert_eq!(book.sees(21, 6, Fate::Waiting), &BatchState::Sent, "a reorganisation");
     assert_eq!(book.sees(22, 7, executed(22)).as_str(), "landed");
-    assert_eq!(
-        book.sees(23, 8, executed(23)),
-        &BatchState::Landed(match executed(23) {
-            Fate::Executed(executed) => executed,
-            _ => unreachable!(),
-        })
-    );
+    let Fate::Executed(moved) = executed(23) else { panic!() };
+    assert_eq!(book.sees(23, 8, executed(23)), &BatchState::Landed(moved));
     assert_eq!(book.sees(40, 23, executed(23)).as_str(), "settled");
     assert_eq!(book.sees(41, 24, Fate::Waiting).as_str(), "settled");
 }
@@ -182,6 +180,7 @@ fn a_message_that_the_node_forgot_keeps_its_nonce() {
     let again = Sent { at: Epoch::new(25), ..sent() };
     let change = book.handed(&id("m"), Handed::Taken(again.clone()), NOW);
     book.follow(change);
+    assert!(book.gone.is_empty(), "it is not handed over again before another head says that it is gone");
     book.sees(26, 0, Fate::Waiting);
     assert_eq!((book.gone.len(), book.batches[&id("m")].sent.as_ref()), (0, Some(&again)));
 }
@@ -191,6 +190,8 @@ fn a_message_that_the_node_forgot_keeps_its_nonce() {
 fn a_late_answer_about_a_message_is_not_lost() {
     let mut book = waiting(1);
     let change = book.seal(&id("m"), composed(&[1], &[]), id("rest"), NOW);
+    book.follow(change);
+    let change = book.handing(&id("m"), NOW);
     book.follow(change);
     // the sector went another way while the message was on its way to the node
     let mut draft = book.draft(NOW);
@@ -210,4 +211,93 @@ fn an_event_of_a_number_without_a_sector_makes_no_sector() {
     let mut draft = book.draft(NOW);
     draft.event(number(77), event(EventKind::ProofReady));
     assert!(draft.finish().is_empty());
+}
+
+#[test]
+fn a_message_that_nobody_has_seen_is_not_sent_for_a_sector_that_is_not_there_any_more() {
+    for tried in [false, true] {
+        let mut book = waiting(2);
+        let change = book.seal(&id("m"), composed(&[1, 2], &[]), id("rest"), NOW);
+        book.follow(change);
+        if tried {
+            let change = book.handing(&id("m"), NOW);
+            book.follow(change);
+        }
+        let mut draft = book.draft(NOW);
+        draft.event(number(1), event(EventKind::RemoveAsked));
+        let change = draft.finish();
+        book.follow(change);
+        // one that may have arrived is followed to its end
+        assert_eq!(book.batches[&id("m")].state.as_str(), if tried { "sealed" } else { "dissolved" });
+    }
+}
+
+// matrix: D11
+#[test]
+fn a_message_that_a_reorganisation_took_back_may_land_again_for_those_without_another() {
+    let mut book = waiting(2);
+    let change = book.seal(&id("m"), composed(&[1, 2], &[]), id("rest"), NOW);
+    book.follow(change);
+    let change = book.handed(&id("m"), Handed::Taken(sent()), NOW);
+    book.follow(change);
+    book.sees(20, 0, executed(20));
+    // sector 1 was not taken: it goes again, alone
+    let mut draft = book.draft(NOW);
+    draft.event(number(1), event(EventKind::ChainPreCommitFailed));
+    draft.event(number(1), event(EventKind::RetryPreCommit));
+    let change = draft.finish();
+    book.follow(change);
+    let change = book.join(MessageKind::PreCommit, None, &[number(1)], id("n"), NOW);
+    book.follow(change);
+    assert_eq!(book.sees(21, 0, Fate::Waiting).as_str(), "landed", "two live messages of sector 1 there cannot be");
+    let read = BTreeMap::from([(number(2), Facts::default())]);
+    let fates = BTreeMap::from([(id("m"), Fate::Waiting)]);
+    let facts = book.facts(&book.records[&number(2)], &read, &fates, |_| None).unwrap();
+    assert_eq!(facts.message, Some(MessageView::Pushed), "sector 2 waits for it");
+}
+
+// matrix: D9
+#[test]
+fn of_ten_that_failed_together_nine_are_sent_again_and_the_expired_one_is_sealed_anew() {
+    let mut book = waiting(10);
+    let old = book.records.get_mut(&number(5)).unwrap().ticket.as_mut().unwrap();
+    old.epoch = CHAIN.head.plus(-POLICY.ticket_max_age);
+    let all: Vec<u64> = (1..=10).collect();
+    let change = book.seal(&id("m"), composed(&all, &[]), id("rest"), NOW);
+    book.follow(change);
+    let change = book.handed(&id("m"), Handed::Taken(sent()), NOW);
+    book.follow(change);
+    // the whole message is refused because of one
+    let refused = Executed { cid: "bafy".to_owned(), exit_code: 16, value: Vec::new(), height: CHAIN.head.plus(-20) };
+    book.sees(CHAIN.head.as_i64(), 0, Fate::Executed(refused.clone()));
+    let fates = BTreeMap::from([(id("m"), Fate::Executed(refused))]);
+    let later = NOW.plus_ms(60 * 60_000);
+    for n in 1..=10 {
+        let mut wants = None;
+        for _ in 0..8 {
+            let record = &book.records[&number(n)];
+            let ticket = record.ticket.as_ref().map(|ticket| (ticket.epoch, ticket.value));
+            let read = BTreeMap::from([(number(n), Facts { ticket, ..Facts::default() })]);
+            let facts = book.facts(record, &read, &fates, |_| None);
+            match next(record, facts.as_ref(), Some(CHAIN), &POLICY, later) {
+                Next::Record(event) => {
+                    let mut draft = book.draft(later);
+                    draft.event(number(n), event);
+                    let change = draft.finish();
+                    book.follow(change);
+                }
+                other => {
+                    wants = Some(other);
+                    break;
+                }
+            }
+            if book.records[&number(n)].retry_at.is_some_and(|at| at > later) {
+                let mut record = book.records[&number(n)].clone();
+                record.retry_at = None;
+                book.records.insert(number(n), record);
+            }
+        }
+        let expected = if n == 5 { Next::DrawTicket } else { Next::SubmitPreCommit };
+        assert_eq!(wants, Some(expected), "sector {n}: {:#?}", book.records[&number(n)]);
+    }
 }

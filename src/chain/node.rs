@@ -30,6 +30,8 @@ node! {
     fn head() -> TipSet;
     /// The highest epoch that no reorganisation can undo.
     fn finalized() -> Epoch;
+    /// The version of the network at the head.
+    fn network_version() -> u32;
     /// Randomness for a replica.
     fn ticket(miner: MinerId, epoch: Epoch, at: &TipSet) -> Hash32;
     /// Randomness for a proof.

@@ -84,6 +84,7 @@ mod tests {
             trouble: None,
             messages_pending: 0,
             worker_balance: None,
+            epoch_secs: None,
         };
         Arc::new(Snapshot {
             format_version: FORMAT_VERSION,
@@ -95,9 +96,10 @@ mod tests {
             prover: "real".to_owned(),
             preparing: vec![],
             chain,
-            target: Target { wanted: 2, proving, in_flight: 0, eta_ms: None },
+            target: Target { wanted: 2, ordered: 0, proving, in_flight: 0, eta_ms: None },
             slots: vec![],
             sectors: vec![],
+            batches: vec![],
             counts: vec![],
             repos: vec![],
             scheduling: Scheduling::default(),

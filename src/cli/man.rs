@@ -3,6 +3,7 @@
 use super::{
     definition,
     failure::{Exit, OrHelp as _, Outcome, print},
+    visible_definition,
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -30,7 +31,7 @@ pub struct ManArgs {
 /// Stdout cannot be written.
 pub fn completions(args: &CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut definition(), "seald", &mut script);
+    clap_complete::generate(args.shell, &mut visible_definition(), "seald", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Well)
 }

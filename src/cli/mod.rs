@@ -10,6 +10,7 @@ pub mod init;
 pub mod live;
 pub mod log;
 pub mod man;
+pub mod orders;
 pub mod params;
 pub mod plan;
 pub mod run;
@@ -134,7 +135,7 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Show what the daemon does, how far it is, and what needs an operator
     Status(status::StatusArgs),
-    /// Look at sectors
+    /// Look at sectors, and give orders about them
     Sectors(sectors::SectorsArgs),
     /// Show the miner on chain: power, balances, sectors by state
     Info(info::InfoArgs),
@@ -205,9 +206,20 @@ pub fn runtime() -> Outcome<tokio::runtime::Runtime> {
     built.or_help("raise the limits on tasks and open files (TasksMax=, LimitNOFILE=)")
 }
 
-/// The clap definition, for completions and manual pages.
+/// The clap definition, for manual pages.
 pub fn definition() -> clap::Command {
     Cli::command()
+}
+
+/// The clap definition without anything hidden, for completions: their generators show hidden things too.
+pub fn visible_definition() -> clap::Command {
+    fn visible(command: &clap::Command) -> clap::Command {
+        let args = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+        let below = command.get_subcommands().filter(|below| !below.is_hide_set()).map(visible);
+        let about = command.get_about().cloned().unwrap_or_default();
+        clap::Command::new(command.get_name().to_owned()).about(about).args(args).subcommands(below)
+    }
+    visible(&definition()).version(env!("CARGO_PKG_VERSION"))
 }
 
 /// Whether text on stdout may have colours.

@@ -5,10 +5,7 @@ use super::{
     Global,
     failure::{Exit, OrHelp as _, Outcome, print, print_json},
 };
-use crate::{
-    clock, daemon,
-    plan::{Desired, Plan},
-};
+use crate::{clock, daemon, plan::Plan};
 use clap::Args;
 use serde::Serialize;
 
@@ -46,9 +43,8 @@ const FORMAT_VERSION: u32 = 1;
 /// The manifest has problems, or what is cannot be read.
 pub fn run(global: &Global, args: &PlanArgs) -> Outcome {
     let manifest = global.load()?.manifest;
-    let desired = Desired::of(&manifest);
     let help = "see that the database can be read by this user";
-    let observed = super::runtime()?.block_on(daemon::offline(&manifest, clock::now())).or_help(help)?;
+    let (desired, observed) = super::runtime()?.block_on(daemon::offline(&manifest, clock::now())).or_help(help)?;
     let met = observed.sectors.values().filter(|seen| seen.record.state == crate::sector::State::Proving).count();
     let target = usize::try_from(desired.sectors).unwrap_or(usize::MAX);
     let plan = crate::plan::plan(&desired, &observed);
@@ -64,13 +60,14 @@ pub fn run(global: &Global, args: &PlanArgs) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else {
-        print(&text(&plan, met, target))?;
+        print(&text(&plan, met, target, desired.sectors.saturating_sub(manifest.pledge.sectors)))?;
     }
     Ok(if met >= target { Exit::Well } else { Exit::Pending })
 }
 
-fn text(plan: &Plan, met: usize, target: usize) -> String {
-    let mut out = format!("target: {met} of {target} sectors proven\n");
+fn text(plan: &Plan, met: usize, target: usize, ordered: u64) -> String {
+    let ordered = if ordered > 0 { format!(" ({ordered} of them ordered by command)") } else { String::new() };
+    let mut out = format!("target: {met} of {target} sectors proven{ordered}\n");
     if !plan.actions.is_empty() {
         out.push_str("a start does, in order:\n");
     }

@@ -74,7 +74,7 @@ async fn watched(options: Options, output: Output) -> (Result<Ending, DaemonErro
 /// An error of the daemon with what to do about it.
 pub fn explained(error: DaemonError) -> Failure {
     let help = match &error {
-        DaemonError::Start(_) => "correct what is named here, then start seald again",
+        DaemonError::Start(_) | DaemonError::Control(_) => "correct what is named here, then start seald again",
         DaemonError::Store(_) => {
             "see that the database can be reached and its disk has space, then start seald again: it goes on where it was"
         }

@@ -1,25 +1,24 @@
-//! `seald sectors`: what the database knows of sectors, with what the daemon last said about them.
+//! `seald sectors`: what the database knows of sectors, with what the daemon last said about them. The verbs that change
+//! something are in `orders`.
 
 use super::{
     Global, colour,
     failure::{Exit, Failure, OrHelp as _, Outcome, print, print_json},
+    orders::{self, OrderArgs, PledgeArgs, SetStateArgs},
     runtime, state_dir, status,
 };
 use crate::{
     clock,
     manifest::Manifest,
-    sector::{Record, State},
+    sector::{Record, State, operator::Order},
     status::{
         DaemonState, Report,
-        sectors::{HistoryLine, List, Show},
+        sectors::{Choice, HistoryLine, List, Show},
     },
     store::{HistoryEntry, Store, StoreError, Unreadable},
     units::SectorNumber,
 };
-use clap::{
-    Args, Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser as _},
-};
+use clap::{Args, Subcommand};
 
 /// Arguments of `seald sectors`.
 #[derive(Debug, Args)]
@@ -36,6 +35,16 @@ pub enum Verb {
     List(ListArgs),
     /// Show everything about one sector, its history, and why it stands where it stands
     Show(ShowArgs),
+    /// Want more sectors than the manifest declares
+    Pledge(PledgeArgs),
+    /// Try what was parked or waits for its next attempt again, now and with a new budget
+    Retry(OrderArgs),
+    /// Give a sector up and remove its files; its number is never used again
+    Remove(OrderArgs),
+    /// End an active sector on chain before its time, at a fee, then remove it
+    Terminate(OrderArgs),
+    /// Put a sector into another state, as far as its record and the chain allow that
+    SetState(SetStateArgs),
 }
 
 /// Arguments of `seald sectors list`.
@@ -43,8 +52,17 @@ pub enum Verb {
 pub struct ListArgs {
     /// Only sectors in this state
     #[arg(long, value_name = "STATE", hide_possible_values = true)]
-    #[arg(value_parser = PossibleValuesParser::new(State::ALL.iter().map(|s| s.as_str())).try_map(|s| s.parse::<State>()))]
+    #[arg(value_parser = orders::state_parser())]
     pub state: Option<State>,
+    /// Only sectors whose wait or failure says this, in whatever letters
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// Only sectors that failed last, or for good
+    #[arg(long)]
+    pub failed: bool,
+    /// Only sectors that wait for something
+    #[arg(long)]
+    pub waiting: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -64,22 +82,28 @@ pub struct ShowArgs {
 /// Runs `seald sectors`.
 ///
 /// # Errors
-/// The database cannot be read, or there is no such sector.
+/// The database cannot be read, there is no such sector, or the daemon could not or did not do what was asked.
 pub fn run(global: &Global, args: &SectorsArgs) -> Outcome {
     // without facts from the daemon the database is shown alone
-    let last = status::read(global, &state_dir::find(global)).ok();
+    let last = || status::read(global, &state_dir::find(global)).ok();
     match &args.verb {
-        Verb::List(args) => list(global, args, last.as_ref())?,
-        Verb::Show(args) => show(global, args, last.as_ref())?,
+        Verb::List(args) => list(global, args, last().as_ref()).map(|()| Exit::Well),
+        Verb::Show(args) => show(global, args, last().as_ref()).map(|()| Exit::Well),
+        Verb::Pledge(args) => orders::pledge(global, args),
+        Verb::Retry(args) => orders::order(global, args, Order::Retry),
+        Verb::Remove(args) => orders::order(global, args, Order::Remove),
+        Verb::Terminate(args) => orders::order(global, args, Order::Terminate),
+        Verb::SetState(SetStateArgs { order, state }) => orders::order(global, order, Order::SetState(*state)),
     }
-    Ok(Exit::Well)
 }
 
 fn list(global: &Global, args: &ListArgs, last: Option<&Report>) -> Outcome<()> {
     let (records, unreadable) = read_all(global)?;
     let unreadable = unreadable.into_iter().map(|Unreadable { what, error }| format!("{what}: {error}")).collect();
-    let list = List::new(&records, unreadable, args.state, last.map(|report| &report.snapshot));
-    if args.json { print_json(&list) } else { print(&list.render(clock::now(), colour())) }
+    let ListArgs { state, why, failed, waiting, json } = args;
+    let choice = Choice { state: *state, why: why.clone(), failed: *failed, waiting: *waiting };
+    let list = List::new(&records, unreadable, &choice, last.map(|report| &report.snapshot));
+    if *json { print_json(&list) } else { print(&list.render(clock::now(), colour())) }
 }
 
 fn show(global: &Global, args: &ShowArgs, last: Option<&Report>) -> Outcome<()> {
@@ -103,7 +127,16 @@ fn read_one(global: &Global, number: SectorNumber) -> Outcome<Option<(Record, Ve
     let manifest = global.load()?.manifest;
     runtime()?.block_on(async {
         let store = open(&manifest).await?;
-        let Some(record) = store.sector(number).await.or_help(LOOK)? else { return Ok(None) };
+        let record = match store.sector(number).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(None),
+            Err(StoreError::Unreadable { error, .. }) => {
+                let what = format!("sector {number} is quarantined, its record cannot be read: {error}");
+                let help = "restore the database from a backup; seald seals the others, and keeps this one's files";
+                return Err(Failure::new(what, help));
+            }
+            Err(error) => return Err(error).or_help(LOOK),
+        };
         Ok(Some((record, store.history(number).await.or_help(LOOK)?)))
     })
 }

@@ -6,7 +6,7 @@ use super::{
     errands::{Done, Miner},
     miner::new_id,
     workers,
-    world::{RepoDesk, Task, World},
+    world::{Pause, RepoDesk, Task, World},
 };
 use crate::{
     book::Handed,
@@ -19,7 +19,7 @@ use crate::{
     store::StoreError,
     supervisor::{Companion, CompanionEvent, WorkerId},
     units::{AttoFil, Bytes, RepoName, SectorNumber, SectorSize, UnixMillis},
-    worker::protocol::{Job, SectorFiles, SectorRef},
+    worker::protocol::{Job, Proven, SectorFiles, SectorRef},
 };
 use futures_util::FutureExt as _;
 use std::{panic::AssertUnwindSafe, time::Duration};
@@ -66,9 +66,13 @@ impl World {
                 Action::Run { number, stage, worker, repo } => self.run_stage(number, stage, worker, repo, now),
                 Action::Join { kind, batch, sectors } => {
                     let change = self.book.join(kind, batch.as_ref(), &sectors, new_id(), now);
-                    self.commit(change).await?;
+                    match self.commit(change).await {
+                        // one of them is in a batch whose row cannot be read: they wait, and nobody else does
+                        Err(error @ StoreError::LiveMessage { .. }) => self.pause_all(&sectors, &error, now),
+                        done => done?,
+                    }
                 }
-                Action::Aggregate { .. } => {}
+                Action::Aggregate { batch, sectors, worker } => self.aggregate(batch, &sectors, &worker, now),
                 Action::Seal { batch, sectors, max_fee } => self.compose(batch, sectors, max_fee),
                 Action::Push { batch, max_fee } => self.push(batch, max_fee, now).await?,
                 Action::Resend(id) => self.hand_again(id, None),
@@ -77,6 +81,13 @@ impl World {
         }
         self.create_sectors(created).await?;
         self.record_all(draft).await
+    }
+
+    fn pause_all(&mut self, numbers: &[SectorNumber], error: &StoreError, now: UnixMillis) {
+        for number in numbers {
+            let pause = Pause::again(self.pauses.get(number), Chain(error).to_string(), now);
+            self.pauses.insert(*number, pause);
+        }
     }
 
     async fn create_sectors(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
@@ -204,7 +215,7 @@ impl World {
     fn draw_ticket(&mut self, number: SectorNumber) {
         let (Some(desk), Some(miner)) = (self.desk(), &self.miner) else { return };
         self.errand_of.insert(number, "the node, which draws its ticket");
-        let work = desk.ticket(miner.id, number);
+        let work = desk.ticket(miner.id, number, self.desired.policy.ticket_lookback);
         self.errand(Done::Ticket { number, result: Err(PANICKED.to_owned()) }, work);
     }
 
@@ -222,6 +233,32 @@ impl World {
         self.errand(lost, desk.compose(miner, Draught { batch, kind, records, aggregate, max_fee }));
     }
 
+    fn aggregate(&mut self, batch: MessageId, numbers: &[SectorNumber], worker: &Assignee, now: UnixMillis) {
+        let (Some(miner), Some(of)) = (self.miner.as_ref(), self.book.proofs_of(numbers)) else { return };
+        let member = |number: &SectorNumber| {
+            let record = self.book.records.get(number)?;
+            Some(Proven {
+                number: *number,
+                comm_r: record.sealed.as_ref()?.comm_r,
+                ticket: record.ticket.as_ref()?.value,
+                seed: record.seed.as_ref()?.value,
+                porep: record.porep.clone()?,
+            })
+        };
+        let Some(sectors) = of.iter().map(|(number, _)| member(number)).collect() else { return };
+        let job = Job::Aggregate { miner: miner.id, proof: self.desired.sector_size.seal_proof(), sectors };
+        let task = self.next_task();
+        let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
+        match self.supervisor.run(&who, task, job, self.deadline(Stage::Commit), now) {
+            Ok(()) => {
+                tracing::info!(message = %batch.0, sectors = of.len(), slot = %worker, "aggregating proofs");
+                self.handling.insert(batch.clone());
+                self.aggregating.insert(task, (batch, of));
+            }
+            Err(busy) => tracing::debug!(reason = %busy, "an aggregation was not taken"),
+        }
+    }
+
     async fn push(&mut self, id: MessageId, max_fee: AttoFil, now: UnixMillis) -> Result<(), StoreError> {
         let (Some(desk), Some(batch)) = (self.desk(), self.book.batches.get(&id).cloned()) else { return Ok(()) };
         let change = self.book.handing(&id, now);
@@ -234,14 +271,14 @@ impl World {
 
     /// Hands a message that was sent over again: the same, or with `gas` a dearer one with its nonce.
     fn hand_again(&mut self, id: MessageId, gas: Option<Gas>) {
-        let Some(sent) = self.book.batches.get(&id).and_then(|batch| batch.sent.clone()) else { return };
-        let Some(desk) = self.desk() else { return };
-        self.handling.insert(id.clone());
+        let (Some(desk), Some(batch)) = (self.desk(), self.book.batches.get(&id).cloned()) else { return };
         let lost = Done::Handed { batch: id.clone(), result: Handed::Unclear(PANICKED.to_owned()) };
-        match gas {
-            None => self.errand(lost, desk.resend(id, sent)),
-            Some(gas) => self.errand(lost, desk.reprice(id, sent, gas)),
+        match (gas, batch.sent.clone()) {
+            (Some(gas), _) => self.errand(lost, desk.reprice(batch, gas)),
+            (None, Some(sent)) => self.errand(lost, desk.resend(id.clone(), sent)),
+            (None, None) => return,
         }
+        self.handling.insert(id);
     }
 
     /// Runs an errand; `lost` is what comes back of one that panics, so that what it was about is not busy for ever.
@@ -253,7 +290,8 @@ impl World {
     }
 
     fn run_stage(&mut self, number: SectorNumber, stage: Stage, worker: Assignee, repo: RepoName, now: UnixMillis) {
-        let Some((job, seed)) = self.job(number, stage, &repo) else { return };
+        let Some(attempt) = self.book.records.get(&number).map(Record::attempt) else { return };
+        let Some(job) = self.job(number, stage, &repo) else { return };
         let task = self.next_task();
         let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
         let deadline = self.deadline(stage);
@@ -261,34 +299,40 @@ impl World {
             Ok(()) => {
                 self.waits.given(number, &worker, clock::monotonic());
                 tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, "stage started");
-                self.tasks.insert(task, Task { number, stage, worker, repo, seed, started: now });
+                self.tasks.insert(task, Task { number, stage, worker, repo, attempt, started: now });
             }
             // planned again as soon as a worker says it is free
             Err(busy) => tracing::debug!(reason = %busy, "a stage was not taken"),
         }
     }
 
-    fn job(&self, number: SectorNumber, stage: Stage, to: &RepoName) -> Option<(Job, Option<crate::units::Hash32>)> {
+    fn job(&self, number: SectorNumber, stage: Stage, to: &RepoName) -> Option<Job> {
         let record = self.book.records.get(&number)?;
         let Miner { id: miner, .. } = self.miner.as_ref()?;
         let at = |name: &RepoName| -> Option<SectorFiles> {
             Some(self.repos.get(name)?.repo.as_ref()?.files(*miner, number))
         };
-        let sector = SectorRef { miner: *miner, number, proof: record.proof, ticket: record.ticket.as_ref()?.value };
+        let sector = || {
+            let ticket = record.ticket.as_ref()?.value;
+            Some(SectorRef { miner: *miner, number, proof: record.proof, ticket })
+        };
         let files = at(&record.repo)?;
         Some(match stage {
             Stage::PreCommit1 => {
                 let fresh = record.failure.as_ref().is_some_and(|failure| failure.class == Class::Data);
-                (Job::PreCommit1 { sector, files, fresh }, None)
+                Job::PreCommit1 { sector: sector()?, files, fresh }
             }
-            Stage::PreCommit2 => (Job::PreCommit2 { sector, files }, None),
+            Stage::PreCommit2 => Job::PreCommit2 { sector: sector()?, files },
             Stage::Commit => {
                 let seed = record.seed.as_ref()?.value;
-                (Job::Commit { sector, files, sealed: record.sealed.clone()?, seed }, Some(seed))
+                Job::Commit { sector: sector()?, files, sealed: record.sealed.clone()?, seed }
             }
-            Stage::Finalize => (Job::Finalize { sector, files, to: at(to)? }, None),
-            // no worker has this job yet
-            Stage::Remove => return None,
+            Stage::Finalize => Job::Finalize { sector: sector()?, files, to: at(to)? },
+            Stage::Remove => {
+                // wherever a move may have been going
+                let open = self.repos.values().filter_map(|desk| desk.repo.as_ref());
+                Job::Remove { miner: *miner, number, files: open.map(|repo| repo.files(*miner, number)).collect() }
+            }
         })
     }
 

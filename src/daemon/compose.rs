@@ -41,7 +41,7 @@ struct Part {
 
 #[derive(Debug, Clone)]
 enum Body {
-    PreCommit(SectorPreCommitInfo),
+    PreCommit(Box<SectorPreCommitInfo>),
     Proof(Vec<u8>),
     Place(u64, u64),
 }
@@ -64,7 +64,9 @@ impl<N: Node> Desk<N> {
             match self.simulate(miner, draught, &parts).await {
                 Ok(found) => break found,
                 // as many proofs do not fit a message, their aggregate does
-                Err(error) if too_large(&error) && one_for_all.is_some() => break one_for_all.clone().ok_or(error)?,
+                Err(error) if too_large(&error) && one_for_all.is_some() && parts.len() == draught.records.len() => {
+                    break one_for_all.clone().ok_or(error)?;
+                }
                 Err(error) if is_refusal(&error) => match (parts.len(), too_large(&error)) {
                     (1, _) => refused.extend(parts.drain(..).map(|part| (part.number, told(&error)))),
                     (many, true) => parts.truncate(many.div_ceil(2)),
@@ -165,7 +167,7 @@ impl<N: Node> Desk<N> {
                     Some(known) => known,
                     None => *price.insert(self.client.precommit_deposit(miner.id, &info, &self.head).await?),
                 };
-                Ok(Part { number, value, body: Body::PreCommit(info) })
+                Ok(Part { number, value, body: Body::PreCommit(Box::new(info)) })
             }
             MessageKind::Commit => {
                 let proof = record.porep.as_deref().and_then(crate::units::from_hex);
@@ -258,12 +260,22 @@ impl<N: Node> Desk<N> {
     }
 
     /// Replaces a message that waits in the pool by a dearer one with its nonce.
-    pub async fn reprice(self, batch: MessageId, sent: Sent, gas: Gas) -> Done {
-        let result = match self.client.replace(&sent, gas).await {
-            Ok(sent) => self.taken(sent),
-            Err(error) => Handed::Unclear(format!("the node does not replace it: {}", told(&error))),
+    pub async fn reprice(self, batch: Batch, gas: Gas) -> Done {
+        let (Some(sent), Some(message)) = (&batch.sent, &batch.message) else {
+            return Done::Handed { batch: batch.id, result: Handed::Unclear("it was not sent yet".to_owned()) };
         };
-        Done::Handed { batch, result }
+        let result = match self.client.replace(sent, gas).await {
+            Ok(dearer) => self.taken(dearer),
+            Err(error) => match self.client.pending_like(message).await {
+                // another replacement is there: ours, of which the answer was lost, or an operator's
+                Ok(Some(found)) if found.nonce == sent.nonce && found.cid != sent.cid => {
+                    let replaced = sent.replaced.iter().chain([&sent.cid]).cloned().collect();
+                    self.taken(Sent { replaced, ..found })
+                }
+                Ok(_) | Err(_) => Handed::Unclear(format!("the node does not replace it: {}", told(&error))),
+            },
+        };
+        Done::Handed { batch: batch.id, result }
     }
 
     fn taken(&self, sent: Sent) -> Handed {
@@ -298,7 +310,7 @@ fn message(miner: &Miner, kind: MessageKind, parts: &[Part]) -> Result<Message, 
     parts.sort_by_key(|part| part.number);
     for part in parts {
         match part.body.clone() {
-            Body::PreCommit(info) => infos.push(info),
+            Body::PreCommit(info) => infos.push(*info),
             Body::Proof(proof) => proofs.push((part.number, proof)),
             Body::Place(deadline, partition) => places.entry((deadline, partition)).or_default().push(part.number),
         }

@@ -13,9 +13,6 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// How far before the head a ticket is drawn: chain finality, on every network.
-const TICKET_LOOKBACK: i64 = 900;
-
 /// An errand came back.
 #[derive(Debug)]
 pub enum Done {
@@ -89,9 +86,9 @@ pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl<N: Node> Desk<N> {
-    /// Draws the ticket of a sector.
-    pub async fn ticket(self, miner: MinerId, number: SectorNumber) -> Done {
-        let epoch = self.head.height.plus(TICKET_LOOKBACK.saturating_neg());
+    /// Draws the ticket of a sector, `lookback` epochs before the head.
+    pub async fn ticket(self, miner: MinerId, number: SectorNumber, lookback: i64) -> Done {
+        let epoch = self.head.height.plus(lookback.saturating_neg());
         let drawn = self.client.ticket(miner, epoch, &self.head).await;
         let result = match drawn {
             Ok(value) => Ok(Ticket { epoch, value, read_at: self.head.height }),

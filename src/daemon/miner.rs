@@ -8,7 +8,8 @@ use crate::{
     chain::{Executed, Fate, messages},
     clock,
     manifest::{Account, Identity},
-    outbox::{Batch, BatchState, MessageKind},
+    outbox::{Batch, BatchState, MessageKind, Sent, reprice},
+    plan::Desired,
     sector::MessageId,
     store::{Store, StoreError},
     units::{AttoFil, Epoch, MinerId},
@@ -132,7 +133,10 @@ impl Way {
                         created(&executed).map(Ok)
                     }
                     Fate::Executed(_) => waiting("its CreateMiner message to be deep enough in the chain"),
-                    Fate::Waiting => waiting("its CreateMiner message to be included"),
+                    Fate::Waiting => {
+                        self.pay_more(&batch, sent).await?;
+                        waiting("its CreateMiner message to be included")
+                    }
                     Fate::Forgotten | Fate::Overtaken if !self.stays_gone(&batch.id) => Ok(Err(Step::Gone(batch.id))),
                     Fate::Forgotten if sent.signed.is_some() => {
                         self.desk.client.resend(sent).await.map_err(|e| told(&e))?;
@@ -149,6 +153,23 @@ impl Way {
             (BatchState::Dissolved { why }, _, _) => Err(why.clone()),
             (BatchState::Open { .. } | BatchState::Sealed | BatchState::Sent, _, _) => {
                 Err(format!("message {} is recorded without its content: give seald another state.dir", batch.id.0))
+            }
+        }
+    }
+
+    /// Replaces the message by a dearer one when it waits below the base fee; a node that does not let it keeps it.
+    async fn pay_more(&self, batch: &Batch, sent: &Sent) -> Result<(), String> {
+        let Desk { client, head, manifest, .. } = &self.desk;
+        let rule = Desired::of(manifest).commit_fees;
+        let Some(dearer) = reprice(&rule, sent, head.base_fee, head.height, None) else { return Ok(()) };
+        match client.replace(sent, dearer.gas).await {
+            Ok(taken) => {
+                let taken = Sent { at: head.height, ..taken };
+                self.put(&Batch { sent: Some(taken), ..batch.clone() }).await
+            }
+            Err(error) => {
+                tracing::warn!(error = %told(&error), "the CreateMiner message cannot be replaced by a dearer one");
+                Ok(())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The one loop: observe, plan, apply, again.
 //!
-//! Tasks, all owned by [`run`]: the loop itself, which alone changes the [`world`]; the chain [`observer`]; one task
-//! per errand to the node; and one attendant per worker process inside the supervisor. They talk by channels only:
+//! Tasks, all owned by [`run`]: the loop itself, which alone changes the [`world`]; the chain [`observer`]; the server
+//! of the control socket; one task per errand to the node; and one attendant per worker process inside the supervisor. They talk by channels only:
 //! `watch` for state (the chain view, the questions to it, the snapshot), bounded `mpsc` for events, a `JoinSet` for
 //! errands. Everything is level-triggered: a lost event costs a tick, never a sector.
 
@@ -15,6 +15,7 @@ pub(crate) mod news;
 pub(crate) mod observe;
 pub mod observer;
 pub mod report;
+mod requests;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -26,9 +27,11 @@ pub use start::{Options, StartError, Until, offline};
 
 use crate::{
     clock,
+    control::{self, ServerError},
     error::Remedy,
     plan::{Action, Plan, plan},
-    status::Snapshot,
+    sector::WakeUp,
+    status::{Snapshot, waiting},
     store::StoreError,
     supervisor::{CompanionEvent, WorkerEvent},
     units::UnixMillis,
@@ -78,6 +81,9 @@ pub enum DaemonError {
     /// It could not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The control socket cannot be made.
+    #[error(transparent)]
+    Control(#[from] ServerError),
     /// The database failed.
     #[error("the database fails")]
     Store(#[from] StoreError),
@@ -100,12 +106,19 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
     let (devnet_tx, devnet_rx) = mpsc::channel(DEVNET_EVENTS);
     let (world, lock, sight, questions) = start::world(options, worker_tx).await?;
     let mut observer = JoinSet::new();
+    let mut server = JoinSet::new();
+    // without a server nothing is ever asked
+    let (_, mut requests) = mpsc::channel(1);
     if !is_reached(&world, until) {
         observer.spawn(observer::run(Arc::clone(&world.manifest), questions, sight));
+        let (control, asked) = control::Server::open(&world.manifest.state.dir)?;
+        requests = asked;
+        server.spawn(control.run());
     }
     let mut turning = Loop { world, show, devnet_tx, epoch_ms, written: UnixMillis::default(), until };
-    let result = turning.turn_until_ended(worker_rx, devnet_rx, &mut observer).await;
+    let result = turning.turn_until_ended(worker_rx, devnet_rx, requests, &mut observer).await;
     observer.shutdown().await;
+    server.shutdown().await;
     let Loop { mut world, .. } = turning;
     tell_service(&[sd_notify::NotifyState::Stopping]);
     world.errands.shutdown().await;
@@ -139,6 +152,7 @@ impl Loop {
         &mut self,
         mut workers: mpsc::Receiver<WorkerEvent>,
         mut devnet: mpsc::Receiver<CompanionEvent>,
+        mut requests: mpsc::Receiver<control::Request>,
         observer: &mut JoinSet<()>,
     ) -> Result<Ending, DaemonError> {
         let mut signals = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
@@ -179,6 +193,11 @@ impl Loop {
                     }
                     Err(_) => return Err(DaemonError::Observer),
                 },
+                Some(request) = requests.recv() => {
+                    let latest = Arc::clone(&self.show.borrow());
+                    let done = self.world.on_request(request, &latest).await;
+                    self.survive(done)?;
+                }
                 Some(signal) = signals.next() => match signal {
                     SIGHUP => tracing::warn!("a changed manifest takes effect when seald is started again"),
                     signal => {
@@ -250,7 +269,13 @@ impl Loop {
     }
 
     fn publish(&mut self, plan: &Plan, now: UnixMillis) {
-        let snapshot = Arc::new(self.world.snapshot(plan, now));
+        let mut snapshot = self.world.snapshot(plan, now);
+        // what waited when the last daemon ended waits since then
+        let last_run = || report::read(&self.world.manifest.state.dir).map(Arc::new);
+        let first = if self.written == UnixMillis::default() { last_run() } else { None };
+        let before = first.unwrap_or_else(|| Arc::clone(&self.show.borrow()));
+        waiting::carry(&before.sectors, &mut snapshot.sectors, now);
+        let snapshot = Arc::new(snapshot);
         if now.ms_since(self.written) >= 1_000 || is_reached(&self.world, self.until) {
             self.written = now;
             if let Err(error) = report::write(&self.world.manifest.state.dir, &snapshot) {
@@ -269,8 +294,8 @@ impl Loop {
         }
         let now = clock::now();
         let holds = plan.holds.iter().filter_map(|hold| match hold.until {
-            crate::sector::WakeUp::Time(at) => Some(at),
-            crate::sector::WakeUp::NextHead | crate::sector::WakeUp::At(_) | crate::sector::WakeUp::Operator => None,
+            WakeUp::Time(at) => Some(at),
+            WakeUp::NextHead | WakeUp::At(_) | WakeUp::Funds | WakeUp::Operator => None,
         });
         let pauses = self.world.pauses.values().map(|pause| pause.until).filter(|at| *at > now);
         let devnet = self.world.devnet.as_ref().and_then(crate::supervisor::Companion::next_wake);

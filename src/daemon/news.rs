@@ -8,12 +8,13 @@ use super::{
 use crate::{
     book::{Handed, Took},
     clock,
+    outbox::Aggregate,
     plan::{Assignee, MinerSeen, ParamsSeen},
     sector::{Class, Event, Failure, MessageId, Record, Stage, policy::retry_at},
     store::StoreError,
     supervisor::{Notice, WorkerId},
     units::{SectorNumber, UnixMillis},
-    worker::protocol::Outcome,
+    worker::protocol::{Aggregated, Outcome},
 };
 use std::time::Instant;
 
@@ -22,8 +23,12 @@ use std::time::Instant;
 pub struct News {
     /// What happened to sectors; of each at most one thing, as it has at most one worker.
     events: Vec<(SectorNumber, Event)>,
+    /// What came of attempts that are over.
+    stale: Vec<(SectorNumber, Event)>,
     /// Finished stages.
     durations: Vec<Took>,
+    /// What came of aggregating proofs.
+    aggregates: Vec<(MessageId, Aggregate)>,
 }
 
 impl World {
@@ -36,12 +41,26 @@ impl World {
         }
         match notice {
             Notice::Ready { .. } | Notice::Progress { .. } => {}
+            Notice::Done { task, outcome, .. } if self.aggregating.contains_key(&task) => {
+                let made = if let Outcome::Aggregate { aggregated } = outcome {
+                    Ok(aggregated)
+                } else {
+                    Err("a worker answered with the outcome of another job".to_owned())
+                };
+                self.on_aggregate(task, made, now, news);
+            }
+            Notice::Failed { task, error, .. } | Notice::Lost { task, error, .. }
+                if self.aggregating.contains_key(&task) =>
+            {
+                tracing::warn!(error = %error, "proofs are not made one");
+                self.on_aggregate(task, Err(error), now, news);
+            }
             Notice::Done { task, outcome, .. } => {
-                news.events.extend(self.on_done(task, outcome, now, &mut news.durations))
+                self.on_done(task, outcome, now, news);
             }
             Notice::Failed { task, class, error, worker } | Notice::Lost { task, class, error, worker } => {
                 tracing::warn!(slot = %worker, class = class.as_str(), error = %error, "a task failed");
-                news.events.extend(self.on_failed(task, class, error, now));
+                self.on_failed(task, class, error, now, news);
             }
             Notice::Down { worker, why } => {
                 tracing::warn!(slot = %worker, reason = %why, "a worker ended");
@@ -54,77 +73,94 @@ impl World {
     /// # Errors
     /// The database failed; memory is unchanged.
     pub async fn record_news(&mut self, news: News) -> Result<(), StoreError> {
-        let News { events, durations } = news;
+        let News { events, stale, durations, aggregates } = news;
+        for (batch, aggregate) in aggregates {
+            let change = self.book.aggregated(&batch, aggregate, clock::now());
+            self.commit(change).await?;
+        }
         let mut draft = self.book.draft(clock::now());
         events.into_iter().for_each(|(number, event)| draft.event(number, event));
+        stale.into_iter().for_each(|(number, event)| draft.note(number, event));
         durations.into_iter().for_each(|took| draft.took(took));
         let change = draft.finish();
         self.commit(change).await
     }
 
-    fn on_done(
-        &mut self,
-        id: u64,
-        outcome: Outcome,
-        now: UnixMillis,
-        durations: &mut Vec<Took>,
-    ) -> Option<(SectorNumber, Event)> {
+    /// What came of an aggregation. A proof that turned out wrong is made again; without an aggregate each sector is
+    /// sent with its own.
+    fn on_aggregate(&mut self, task: u64, made: Result<Aggregated, String>, now: UnixMillis, news: &mut News) {
+        let Some((batch, of)) = self.aggregating.remove(&task) else { return };
+        self.handling.remove(&batch);
+        let proof = match made {
+            Ok(Aggregated::Proof(proof)) => Ok(proof),
+            Ok(Aggregated::Wrong(numbers)) => {
+                for number in &numbers {
+                    let Some(record) = self.book.records.get(number) else { continue };
+                    let error = "its kept proof does not verify any more".to_owned();
+                    let failure = Failure { class: Class::Data, doing: "aggregating proofs".to_owned(), error };
+                    let retry_at = retry_at(record, Class::Data, now);
+                    news.events.push((*number, Event::CommitFailed { failure, retry_at }));
+                }
+                Err("some of the proofs do not verify".to_owned())
+            }
+            Err(why) => Err(why),
+        };
+        news.aggregates.push((batch, Aggregate { of, proof }));
+    }
+
+    fn on_done(&mut self, id: u64, outcome: Outcome, now: UnixMillis, news: &mut News) {
         if self.params_task == Some(id) {
             self.params_task = None;
             self.params_pause = None;
             self.params = ParamsSeen::Ready;
-            return None;
+            return;
         }
-        let task = self.tasks.remove(&id)?;
+        let Some(task) = self.tasks.remove(&id) else { return };
         let ms = now.ms_since(task.started);
         self.waits.done(ms);
-        durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms });
+        news.durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms });
         let mean = self.durations.entry(task.stage).or_insert(ms);
         *mean = (*mean).saturating_mul(7).saturating_add(ms) / 8;
-        let record = self.book.records.get(&task.number);
         let event = match (task.stage, outcome) {
             (Stage::PreCommit1, Outcome::PreCommit1) => Event::PreCommit1Done,
             (Stage::PreCommit2, Outcome::PreCommit2 { sealed }) => Event::PreCommit2Done { sealed },
-            (Stage::Commit, Outcome::Commit { porep }) => {
-                // a proof for a seed that has changed meanwhile proves nothing
-                let seed = record.and_then(|r| r.seed.as_ref()).map(|s| s.value);
-                if seed != task.seed {
-                    tracing::info!(sector = %task.number, "a proof for a seed that is no longer the chain's is dropped");
-                    return None;
-                }
-                Event::ProofReady { porep }
-            }
-            (Stage::Finalize, Outcome::Finalize) => Event::Finalized { store: task.repo },
+            (Stage::Commit, Outcome::Commit { porep }) => Event::ProofReady { porep },
+            (Stage::Finalize, Outcome::Finalize) => Event::Finalized { store: task.repo.clone() },
+            (Stage::Remove, Outcome::Remove) => Event::RemoveDone,
             (stage, _) => {
-                return self.failed_stage(&task, stage, Class::Worker, "the outcome of another job".into(), now);
+                let Some(record) = self.book.records.get(&task.number) else { return };
+                failed(record, stage, Class::Worker, "the outcome of another job".to_owned(), now)
             }
         };
-        Some((task.number, event))
+        self.ended(&task, event, news);
     }
 
-    fn on_failed(&mut self, id: u64, class: Class, error: String, now: UnixMillis) -> Option<(SectorNumber, Event)> {
+    fn on_failed(&mut self, id: u64, class: Class, error: String, now: UnixMillis, news: &mut News) {
         if self.params_task == Some(id) {
             self.params_task = None;
             let pause = Pause::again(self.params_pause.as_ref(), error, now);
             self.params = ParamsSeen::Failed { why: pause.why.clone(), again: pause.until };
             self.params_pause = Some(pause);
-            return None;
+            return;
         }
-        let task = self.tasks.remove(&id)?;
-        self.failed_stage(&task, task.stage, class, error, now)
+        let Some(task) = self.tasks.remove(&id) else { return };
+        let Some(record) = self.book.records.get(&task.number) else { return };
+        let event = failed(record, task.stage, class, error, now);
+        if class == Class::Data {
+            self.suspects.entry(task.worker.clone()).or_default().insert(task.number);
+        }
+        self.ended(&task, event, news);
     }
 
-    fn failed_stage(
-        &self,
-        task: &Task,
-        stage: Stage,
-        class: Class,
-        error: String,
-        now: UnixMillis,
-    ) -> Option<(SectorNumber, Event)> {
-        let record = self.book.records.get(&task.number)?;
-        let event = failed(record, stage, class, error, now);
-        Some((task.number, event))
+    /// A stage ended. When its sector went another way meanwhile, or got another seed, that says nothing of it now.
+    fn ended(&self, task: &Task, event: Event, news: &mut News) {
+        let record = self.book.records.get(&task.number);
+        let told = if record.is_some_and(|record| record.attempt() == task.attempt) {
+            &mut news.events
+        } else {
+            &mut news.stale
+        };
+        told.push((task.number, event));
     }
 
     /// An errand came back. What is only an event of a sector is added to `news`.

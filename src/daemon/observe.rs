@@ -33,10 +33,12 @@ impl World {
             repos: self.repos.iter().map(|(name, desk)| (name.clone(), desk.seen.clone())).collect(),
             workers: self.workers_seen(),
             sectors: self.book.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
+            quarantined: self.quarantined(),
             batches: batches_seen(&self.book, &self.handling, &self.batch_pauses),
             funds: view
                 .as_ref()
                 .map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
+            network_version: view.as_ref().and_then(|view| view.network_version),
             next_number: self.next_number(),
             durations: self.durations.clone(),
         }
@@ -60,6 +62,11 @@ impl World {
         SectorSeen { record: record.clone(), facts: self.facts(record), busy }
     }
 
+    fn quarantined(&self) -> u64 {
+        let sectors = self.unreadable.iter().filter(|row| row.what.starts_with("sectors "));
+        u64::try_from(sectors.count()).unwrap_or(u64::MAX)
+    }
+
     /// Asks the observer what the records need to know; only a change wakes it.
     pub fn ask(&self) {
         let Some(miner) = self.miner.as_ref().map(|miner| miner.id) else { return };
@@ -73,7 +80,7 @@ impl World {
 
     /// Sectors on which work is going on or waited for.
     pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
-        self.book.records.iter().filter(|(_, record)| record.state != State::Proving)
+        self.book.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
     }
 }
 
@@ -88,23 +95,20 @@ pub fn chain_now(view: &ChainView, now: UnixMillis) -> ChainNow {
     }
 }
 
-/// The batches that may still land; `handling` are those that an errand is about.
+/// The batches that may still land, and those that a reorganisation took back; `handling` are those that an errand is about.
 pub fn batches_seen(
     book: &Book,
     handling: &BTreeSet<MessageId>,
     pauses: &BTreeMap<MessageId, Pause>,
 ) -> BTreeMap<MessageId, BatchSeen> {
-    let live = book.batches.values().filter(|batch| batch.state.is_live() && batch.kind != MessageKind::CreateMiner);
-    let seen = |batch: &Batch| {
-        let mut members = batch.sectors.clone();
-        members.sort_unstable();
-        BatchSeen {
-            busy: handling.contains(&batch.id),
-            retry_at: pauses.get(&batch.id).map(|pause| pause.until),
-            gone_since: book.gone.get(&batch.id).copied(),
-            aggregate: book.aggregate_of(&batch.id, &members).map(|_| members),
-            batch: batch.clone(),
-        }
+    let matters = |batch: &&Batch| batch.state.is_live() || book.gone.contains_key(&batch.id);
+    let live = book.batches.values().filter(|batch| !batch.sectors.is_empty()).filter(matters);
+    let seen = |batch: &Batch| BatchSeen {
+        busy: handling.contains(&batch.id),
+        retry_at: pauses.get(&batch.id).map(|pause| pause.until),
+        gone_since: book.gone.get(&batch.id).copied(),
+        aggregate: book.aggregated_sectors(&batch.id),
+        batch: batch.clone(),
     };
     live.map(|batch| (batch.id.clone(), seen(batch))).collect()
 }
@@ -115,11 +119,15 @@ pub fn questions(book: &Book, miner: MinerId, terms: (i64, SectorSize)) -> Quest
     for record in book.records.values() {
         match record.state {
             State::Proving => drop(asked.proven.insert(record.number)),
-            State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal | State::Removed => {}
+            State::Removed => {}
             State::PreCommit1 | State::PreCommitting => {
                 asked.sectors.insert(record.number, record.ticket.as_ref().map(|ticket| ticket.epoch));
             }
-            State::Packing
+            // an order to remove one of the first three is judged by what the chain has of it
+            State::FailedUnrecoverable
+            | State::PackingFailed
+            | State::FaultedFinal
+            | State::Packing
             | State::PreCommit2
             | State::WaitSeed
             | State::Committing
@@ -152,7 +160,7 @@ fn awaited_of(batch: &Batch) -> Option<(MessageId, Awaited)> {
     let from = batch.message.as_ref().filter(|_| batch.kind != MessageKind::CreateMiner)?.from.clone();
     let (cid, nonce) = match (&batch.state, &batch.sent) {
         (BatchState::Sent, Some(sent)) => (sent.cid.clone(), Some(sent.nonce)),
-        (BatchState::Landed(executed), _) => (executed.cid.clone(), None),
+        (BatchState::Landed(executed), sent) => (executed.cid.clone(), sent.as_ref().map(|sent| sent.nonce)),
         (
             BatchState::Open { .. }
             | BatchState::Sealed

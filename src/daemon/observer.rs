@@ -65,6 +65,8 @@ pub struct ChainView {
     pub fates: BTreeMap<MessageId, Fate>,
     /// The number after the highest the chain ever saw of this miner.
     pub next_number: Option<SectorNumber>,
+    /// The version of the network.
+    pub network_version: Option<u32>,
     /// What the worker account holds.
     pub worker_balance: Option<AttoFil>,
     /// What a sector locks, when it was asked for.
@@ -166,7 +168,8 @@ async fn look(
 /// Whether the view already answers these questions.
 fn answers(view: &ChainView, asked: &Questions) -> bool {
     let sector = |(number, ticket): (&SectorNumber, &Option<Epoch>)| {
-        view.facts.get(number).is_some_and(|facts| facts.allocated || ticket.is_none() || facts.ticket.is_some())
+        let drawn = |facts: &Facts| facts.ticket.map(|(epoch, _)| epoch);
+        view.facts.get(number).is_some_and(|facts| facts.allocated || ticket.is_none() || drawn(facts) == *ticket)
     };
     asked.sectors.iter().all(sector)
         && asked.messages.keys().all(|id| view.fates.contains_key(id))
@@ -192,6 +195,7 @@ pub async fn read<N: Node>(
         facts: BTreeMap::new(),
         fates: BTreeMap::new(),
         next_number: None,
+        network_version: None,
         worker_balance: None,
         costs: None,
         head,
@@ -202,9 +206,10 @@ pub async fn read<N: Node>(
         tokio::try_join!(client.allocated(miner, head), client.faults(miner, head), client.miner_info(miner, head))?;
     let first = SectorNumber::try_from(1).ok();
     view.next_number = allocated.max().map_or(first, SectorNumber::next);
-    view.worker_balance = Some(client.balance(&info.worker).await?);
+    view.network_version = answered(client.network_version().await);
+    view.worker_balance = answered(client.balance(&info.worker).await);
     if let Some((lifetime, size)) = asked.terms {
-        view.costs = Some(costs(client, miner, lifetime, size, head).await?);
+        view.costs = answered(costs(client, miner, lifetime, size, head).await);
     }
     let delay = view.network.pre_commit_challenge_delay;
     let mut sectors = asked.sectors.clone();
@@ -221,10 +226,14 @@ pub async fn read<N: Node>(
         searches.push(reader.message(id, awaited));
     }
     let fates: Vec<_> = stream::iter(searches).buffer_unordered(AT_ONCE).collect().await;
-    let found = found.into_iter().collect::<Result<_, _>>()?;
-    let fates = fates.into_iter().collect::<Result<_, _>>()?;
-    (view.facts, view.fates) = (found, fates);
+    // one question that fails holds up what it is about, and nothing else; it is asked again at the next look
+    view.facts = found.into_iter().filter_map(answered).collect();
+    view.fates = fates.into_iter().filter_map(answered).collect();
     Ok(view)
+}
+
+fn answered<T>(answer: Result<T, ChainError>) -> Option<T> {
+    answer.inspect_err(|error| tracing::debug!(error = %Chain(error), "a question to the node failed")).ok()
 }
 
 /// What a capacity sector of this size and lifetime locks.
@@ -267,7 +276,7 @@ impl<N: Node> Reader<'_, N> {
         if !allocated {
             // a number that was never used has neither a pre-commit nor a sector
             let ticket = match ticket {
-                Some(epoch) => Some(client.ticket(miner, epoch, head).await?),
+                Some(epoch) => Some((epoch, client.ticket(miner, epoch, head).await?)),
                 None => None,
             };
             return Ok((number, Facts { ticket, ..Facts::default() }));

@@ -2,9 +2,17 @@
 
 use super::world::World;
 use crate::{
-    plan::{Hold, MinerSeen, ParamsSeen, Plan, RepoSeen, Subject},
-    sector::{Record, Stage, State, WakeUp},
-    status::{Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus, SlotStatus, Snapshot, Target},
+    outbox::{Batch, BatchState},
+    plan::{Hold, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, Subject},
+    sector::{
+        ChainNow, Record, Stage, State, WakeUp,
+        deadlines::{self, Deadline},
+        policy,
+    },
+    status::{
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus,
+        SlotStatus, Snapshot, Target, stake::Stake, words,
+    },
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
 };
@@ -14,6 +22,7 @@ impl World {
     /// Everything `seald status` can say, now.
     pub fn snapshot(&self, plan: &Plan, now: UnixMillis) -> Snapshot {
         let views = self.supervisor.views();
+        let observed = self.observed(now);
         Snapshot {
             format_version: FORMAT_VERSION,
             at: now,
@@ -26,11 +35,12 @@ impl World {
             chain: self.chain_status(),
             target: self.target(now),
             slots: views.iter().map(|view| self.slot_status(view)).collect(),
-            sectors: self.sector_statuses(&views, plan, now),
+            sectors: self.sector_statuses(&views, plan, observed.chain, now),
+            batches: self.batch_statuses(plan),
             counts: self.counts(),
-            repos: self.repo_statuses(now),
+            repos: self.repo_statuses(&observed),
             scheduling: self.waits.sums(),
-            alarms: self.alarms(&views),
+            alarms: self.alarms(&views, plan),
         }
     }
 
@@ -76,13 +86,15 @@ impl World {
             trouble: sight.trouble.clone(),
             messages_pending: u64::try_from(pending).unwrap_or(u64::MAX),
             worker_balance: view.and_then(|view| view.worker_balance),
+            epoch_secs: view.map(|view| view.network.block_delay_secs),
         }
     }
 
     fn target(&self, now: UnixMillis) -> Target {
-        let in_flight = self.book.records.values().filter(|r| !r.state.is_final()).count();
+        let in_flight = self.book.records.values().filter(|r| !r.state.is_final() && !r.state.is_given_up()).count();
         Target {
             wanted: self.desired.sectors,
+            ordered: self.desired.sectors.saturating_sub(self.manifest.pledge.sectors),
             proving: self.proving(),
             in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
             eta_ms: self.target_eta(now),
@@ -135,7 +147,18 @@ impl World {
         }
     }
 
-    fn sector_statuses(&self, views: &[WorkerView], plan: &Plan, now: UnixMillis) -> Vec<SectorStatus> {
+    fn next_deadline(&self, record: &Record, chain: ChainNow) -> Option<DeadlineStatus> {
+        let Deadline { what, at, slack } = deadlines::nearest(record, chain, &self.desired.policy)?;
+        Some(DeadlineStatus { what: what.to_owned(), epoch: at, slack })
+    }
+
+    fn sector_statuses(
+        &self,
+        views: &[WorkerView],
+        plan: &Plan,
+        chain: Option<ChainNow>,
+        now: UnixMillis,
+    ) -> Vec<SectorStatus> {
         let holds: BTreeMap<SectorNumber, &Hold> = plan
             .holds
             .iter()
@@ -153,9 +176,6 @@ impl World {
                 let pause = self.pauses.get(number).filter(|pause| pause.until > now);
                 let usual = task.and_then(|(_, task)| self.durations.get(&task.stage).copied());
                 SectorStatus {
-                    number: *number,
-                    state: record.state.to_string(),
-                    entered: record.entered,
                     step: view.map(|view| view.step.clone()).filter(|step| !step.is_empty()),
                     permille: view.map(|view| view.permille),
                     eta_ms: view.and_then(|view| left(view, usual, now)),
@@ -164,12 +184,75 @@ impl World {
                         .map(|hold| hold.reason.clone())
                         .or_else(|| pause.map(|pause| format!("the node: {}", pause.why)))
                         .or_else(|| self.errand_of.get(number).map(|doing| (*doing).to_owned())),
-                    until: hold.and_then(|hold| until(hold.until, now)),
+                    until: hold.and_then(|hold| self.until(hold.until, now)),
+                    stake: Stake::of(record).and_then(Stake::locked),
+                    deadline: chain.and_then(|chain| self.next_deadline(record, chain)),
                     failure: record.failure.as_ref().map(|f| format!("{}: {}", f.doing, f.error)),
                     attempts: record.attempts,
+                    ..SectorStatus::new(*number, record.state.as_str(), record.entered)
                 }
             })
             .collect()
+    }
+
+    fn until(&self, wake: WakeUp, now: UnixMillis) -> Option<String> {
+        match wake {
+            WakeUp::NextHead => None,
+            WakeUp::At(epoch) => {
+                let view = self.sight.borrow().view.clone();
+                let about = view.filter(|view| epoch > view.head.height).map(|view| {
+                    let distance = epoch.as_i64().saturating_sub(view.head.height.as_i64());
+                    format!(" ({})", words::epochs(distance, view.network.block_delay_secs))
+                });
+                Some(format!("{epoch}{}", about.unwrap_or_default()))
+            }
+            WakeUp::Time(at) => Some(format!("{} ({})", words::clock(at), words::within(at, now))),
+            WakeUp::Funds => Some("the wallet is filled".to_owned()),
+            WakeUp::Operator => Some("an operator acts".to_owned()),
+        }
+    }
+
+    /// Batches that are not settled, oldest first.
+    fn batch_statuses(&self, plan: &Plan) -> Vec<BatchStatus> {
+        let entered = |number: &SectorNumber| self.book.records.get(number).map(|record| record.entered);
+        let live = self.book.batches.values().filter(|batch| batch.state.is_live() || self.awaited(batch));
+        let status = |batch: &Batch| {
+            let oldest = batch.sectors.iter().filter_map(entered).min().unwrap_or(batch.created);
+            let held = |about: &Subject| match about {
+                Subject::Message(id) => *id == batch.id,
+                Subject::Sector(number) => {
+                    matches!(batch.state, BatchState::Open { .. }) && batch.sectors.contains(number)
+                }
+                Subject::Daemon | Subject::Pledge | Subject::Repo(_) | Subject::Slot(_) => false,
+            };
+            let hold = plan.holds.iter().find(|hold| held(&hold.about));
+            let sent = batch.sent.as_ref();
+            BatchStatus {
+                id: batch.id.0.clone(),
+                kind: batch.kind.as_str().to_owned(),
+                state: batch.state.as_str().to_owned(),
+                sectors: batch.sectors.clone(),
+                oldest,
+                leaves: hold.and_then(|hold| match hold.until {
+                    WakeUp::Time(at) => Some(at),
+                    WakeUp::NextHead | WakeUp::At(_) | WakeUp::Funds | WakeUp::Operator => None,
+                }),
+                waits_for: hold.map(|hold| hold.reason.clone()),
+                cids: sent.map(|s| s.replaced.iter().chain([&s.cid]).cloned().collect()).unwrap_or_default(),
+            }
+        };
+        let mut statuses: Vec<BatchStatus> = live.map(status).collect();
+        statuses.sort_by_key(|status| status.oldest);
+        statuses
+    }
+
+    /// Landed, and not so deep that its sectors count with it.
+    fn awaited(&self, batch: &Batch) -> bool {
+        let waits = |number: &SectorNumber| {
+            let record = self.book.records.get(number);
+            record.is_some_and(|record| record.current_message() == Some(&batch.id) && !record.state.is_final())
+        };
+        matches!(batch.state, BatchState::Landed(_)) && batch.sectors.iter().any(waits)
     }
 
     fn counts(&self) -> Vec<(String, u64)> {
@@ -179,8 +262,8 @@ impl World {
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
-    fn repo_statuses(&self, now: UnixMillis) -> Vec<RepoStatus> {
-        let promised = crate::plan::promises(&self.desired, &self.observed(now));
+    fn repo_statuses(&self, observed: &Observed) -> Vec<RepoStatus> {
+        let promised = crate::plan::promises(&self.desired, observed);
         self.manifest
             .repos
             .iter()
@@ -205,7 +288,7 @@ impl World {
             .collect()
     }
 
-    fn alarms(&self, views: &[WorkerView]) -> Vec<Alarm> {
+    fn alarms(&self, views: &[WorkerView], plan: &Plan) -> Vec<Alarm> {
         let quarantined = views.iter().filter(|view| view.state == "quarantined").map(|view| {
             let why = view.note.clone().unwrap_or_else(|| "it ended too often".to_owned());
             alarm(format!("slot {}", view.id), why, "look at its log, mend the cause, then restart seald")
@@ -222,7 +305,24 @@ impl World {
             let remedy = "restore the database from a backup; seald works around the row";
             alarm(row.what.clone(), row.error.clone(), remedy)
         });
-        quarantined.chain(repos).chain(sectors).chain(unreadable).chain(self.daemon_alarms()).collect()
+        quarantined
+            .chain(repos)
+            .chain(sectors)
+            .chain(unreadable)
+            .chain(wallet(plan))
+            .chain(self.suspected())
+            .chain(self.daemon_alarms())
+            .collect()
+    }
+
+    /// Workers that gave wrong bytes for several sectors.
+    fn suspected(&self) -> impl Iterator<Item = Alarm> {
+        let several = self.suspects.iter().filter(|(_, sectors)| sectors.len() > 1);
+        several.map(|(worker, sectors)| {
+            let numbers = sectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let what = format!("it gave wrong bytes for sectors {numbers}");
+            alarm(format!("slot {worker}"), what, "test the memory, disk and GPU it works with")
+        })
     }
 
     /// What concerns the daemon as a whole.
@@ -252,18 +352,30 @@ impl World {
         let about = format!("sector {}", record.number);
         let why = record.failure.as_ref().map_or_else(String::new, |f| format!("{}: {}", f.doing, f.error));
         if record.state.is_final() && !matches!(record.state, State::Proving | State::Removed) {
-            return Some(alarm(about, format!("{}: {why}", record.state), "it is lost; its files are kept"));
+            let remedy =
+                format!("it is lost, its files are kept: `seald sectors remove {}` removes them", record.number);
+            return Some(alarm(about, format!("{}: {why}", record.state), &remedy));
         }
         if matches!(record.state, State::Faulty | State::FaultReported) {
             let remedy = "check that its sealed file and cache are readable";
             return Some(alarm(about, "the chain lists it as faulty".to_owned(), remedy));
         }
-        let parked = record.attempts >= self.desired.policy.attempts && !record.state.is_final();
-        parked.then(|| {
-            let remedy = "mend the cause named here, then restart seald; nothing of the sector is removed";
-            alarm(about, format!("parked after {} attempts: {why}", record.attempts), remedy)
+        policy::parked(record, &self.desired.policy).map(|_| {
+            let remedy =
+                format!("mend the cause named here, then `seald sectors retry {}`; nothing is lost", record.number);
+            let tried = words::count(u64::from(record.attempts), "attempt");
+            alarm(about, format!("parked after {tried}: {why}"), &remedy)
         })
     }
+}
+
+/// Sectors that wait for funds, as one alarm.
+fn wallet(plan: &Plan) -> Option<Alarm> {
+    let short = plan.holds.iter().filter(|hold| hold.until == WakeUp::Funds);
+    let waiting = short.clone().count();
+    let first = short.map(|hold| hold.reason.as_str()).next()?;
+    let what = format!("{} wait for {first}", words::count(u64::try_from(waiting).unwrap_or(u64::MAX), "sector"));
+    Some(alarm("wallet".to_owned(), what, "send funds to the miner's worker account; seald goes on by itself"))
 }
 
 fn alarm(about: String, what: String, remedy: &str) -> Alarm {
@@ -312,15 +424,6 @@ fn left(task: &TaskView, usual: Option<u64>, now: UnixMillis) -> Option<u64> {
 
 /// Thousandths from which on progress says more than experience.
 const TELLING: u64 = 150;
-
-fn until(wake: WakeUp, now: UnixMillis) -> Option<String> {
-    match wake {
-        WakeUp::NextHead => None,
-        WakeUp::At(epoch) => Some(epoch.to_string()),
-        WakeUp::Time(at) => Some(format!("{} s", at.ms_since(now).div_ceil(1000))),
-        WakeUp::Operator => Some("an operator acts".to_owned()),
-    }
-}
 
 /// What the last run wrote; `None` when there is nothing that can be read.
 pub fn read(dir: &Path) -> Option<Snapshot> {

@@ -104,7 +104,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     let (sight_tx, sight) = watch::channel(Sight::default());
     let (questions, questions_rx) = watch::channel(Questions::default());
     let mut world = World {
-        desired: Desired::of(&manifest),
+        desired: super::requests::desired(&manifest, &store).await?,
         prover,
         book: Book::default(),
         gone: BTreeMap::new(),
@@ -125,6 +125,8 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         devnet_started: false,
         started: BTreeSet::new(),
         tasks: BTreeMap::new(),
+        aggregating: BTreeMap::new(),
+        suspects: BTreeMap::new(),
         last_task: 0,
         errands: JoinSet::new(),
         errand_of: BTreeMap::new(),
@@ -141,7 +143,6 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         store,
     };
     world.reload().await?;
-    world.unpark();
     Ok((world, lock, sight_tx, questions_rx))
 }
 
@@ -174,19 +175,23 @@ async fn durations(store: &Store, size: crate::units::SectorSize) -> Result<BTre
     Ok(stages.into_iter().filter_map(|stage| of(stage).map(|(_, _, mean, _)| (stage, *mean))).collect())
 }
 
-/// What can be seen without starting anything, for `seald plan`: the database, if there is one, and the parameters.
-/// Workers, repos and chain count as not there: the plan says all that a start would do.
+/// What is wanted, and what can be seen without starting anything, for `seald plan`: the database, if there is one, and
+/// the parameters. Workers, repos and chain count as not there: the plan says all that a start would do.
 ///
 /// # Errors
 /// The database is there but cannot be read.
-pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, StoreError> {
-    let (records, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
-        Ok(store) => (store.sectors().await?.0, store.setting(super::miner::MINER).await?),
-        Err(StoreError::Missing { .. }) => (Vec::new(), None),
+pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, Observed), StoreError> {
+    let (desired, records, quarantined, miner) = match Store::open_read_only(manifest.state.url.as_str()).await {
+        Ok(store) => {
+            let desired = super::requests::desired(manifest, &store).await?;
+            let (records, unreadable) = store.sectors().await?;
+            (desired, records, unreadable.len(), store.setting(super::miner::MINER).await?)
+        }
+        Err(StoreError::Missing { .. }) => (Desired::of(manifest), Vec::new(), 0, None),
         Err(error) => return Err(error),
     };
     let seen = |record: crate::sector::Record| plan::SectorSeen { record, facts: None, busy: None };
-    Ok(Observed {
+    let observed = Observed {
         now,
         chain: None,
         base_fee: crate::units::AttoFil::ZERO,
@@ -198,8 +203,11 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<Observed, S
         workers: BTreeMap::new(),
         sectors: records.into_iter().map(|record| (record.number, seen(record))).collect(),
         batches: BTreeMap::new(),
+        quarantined: u64::try_from(quarantined).unwrap_or(u64::MAX),
         funds: Funds::default(),
+        network_version: None,
         next_number: None,
         durations: BTreeMap::new(),
-    })
+    };
+    Ok((desired, observed))
 }

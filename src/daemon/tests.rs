@@ -1,7 +1,8 @@
 //! The daemon's memory and errands against a real database and scripted nodes: what was done twice or never by mistake.
 
 use super::{
-    errands::{Desk, Done},
+    compose::Draught,
+    errands::{Desk, Done, Miner},
     news::News,
     observer::{ChainView, Questions, Sight},
     start::{self, Options, Until},
@@ -113,6 +114,7 @@ impl Bench {
             facts: BTreeMap::from([(number(), Facts::default())]),
             fates: fates.iter().map(|(id, fate)| ((*id).clone(), fate.clone())).collect(),
             next_number: None,
+            network_version: None,
             worker_balance: None,
             costs: None,
         };
@@ -184,7 +186,7 @@ async fn after_a_write_that_failed_the_database_is_the_truth() {
 }
 
 #[tokio::test]
-async fn a_parked_sector_gets_a_new_budget_at_the_next_start() {
+async fn a_parked_sector_stays_parked_over_a_start_until_an_operator_says_retry() {
     let mut bench = bench().await;
     bench.pre_committed().await;
     let policy = bench.world.desired.policy;
@@ -194,7 +196,10 @@ async fn a_parked_sector_gets_a_new_budget_at_the_next_start() {
     }
     let Bench { world, _lock, folder, .. } = bench;
     drop((world, _lock));
-    let again = bench_in(folder).await;
+    // a service that is restarted for ever would else spend one budget after the other
+    let mut again = bench_in(folder).await;
+    assert!(parked(&again.world.book.records[&number()], &policy).is_some());
+    again.world.record_all(vec![(number(), Event::RetryAsked)]).await.unwrap();
     let record = &again.world.book.records[&number()];
     assert_eq!((record.state, record.attempts), (State::WaitSeed, 0));
 }
@@ -210,6 +215,7 @@ async fn an_errand_that_panics_comes_back() {
     assert!(bench.world.errand_of.is_empty() && bench.world.pauses.contains_key(&number()));
 }
 
+// matrix: B11
 #[tokio::test]
 async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
     let bench = bench().await;
@@ -254,4 +260,125 @@ async fn a_miner_is_not_paid_for_again_and_again_nor_on_another_network() {
     let elsewhere = Desk { network: NetworkParams { name: "mainnet".to_owned(), ..network() }, ..bench.desk(nobody()) };
     let Done::Miner(Err(why)) = elsewhere.miner(bench.world.store.clone(), BTreeMap::new()).await else { panic!() };
     assert!(why.contains("belongs to network testnet"), "{why}");
+}
+
+/// A node that takes a message of these sectors as `verdict` says.
+async fn judging(verdict: impl Fn(&[u64], bool) -> Reply + Send + Sync + 'static) -> Fake {
+    use crate::chain::params::ProveCommitSectors3Params;
+    use base64::Engine as _;
+    Fake::start(move |asked| match asked.method.as_str() {
+        "StateMinerInitialPledgeForSector" => Reply::Result(json!("1000")),
+        "GasEstimateMessageGas" => {
+            let params = base64::engine::general_purpose::STANDARD.decode(asked.params[0]["Params"].as_str().unwrap());
+            let params: ProveCommitSectors3Params = fvm_ipld_encoding::from_slice(&params.unwrap()).unwrap();
+            let sectors: Vec<u64> = params.sector_activations.iter().map(|sector| sector.sector_number).collect();
+            match verdict(&sectors, params.aggregate_proof_type.is_some()) {
+                Reply::Result(limit) => {
+                    let mut message = asked.params[0].clone();
+                    message["GasLimit"] = limit;
+                    Reply::Result(message)
+                }
+                other => other,
+            }
+        }
+        _ => Reply::Error(1, "not asked for"),
+    })
+    .await
+}
+
+/// Composes a prove-commit of sectors 1 to `count`, of which there may be an aggregate.
+async fn commit(node: &Fake, count: u64, aggregate: Option<Vec<u8>>) -> (Composed, bool) {
+    let bench = bench().await;
+    let record = |n: u64| {
+        let start = Record::new(
+            SectorNumber::try_from(n).unwrap(),
+            SectorSize::KiB2.seal_proof(),
+            "disk".parse().unwrap(),
+            NOW,
+        );
+        Record { porep: Some("aabb".to_owned()), ..start }
+    };
+    let draught = Draught {
+        batch: MessageId("m-1".to_owned()),
+        kind: MessageKind::Commit,
+        records: (1..=count).map(record).collect(),
+        aggregate,
+        max_fee: AttoFil::from_atto(1_000),
+    };
+    let miner = Miner { id: crate::units::MinerId::new(1000), worker: "t01002".to_owned() };
+    let Done::Composed { result, .. } = bench.desk(node.endpoint()).compose(miner, draught).await else { panic!() };
+    let composed = result.unwrap();
+    let aggregated = composed.message.as_ref().is_some_and(|(_, message)| {
+        let params: crate::chain::params::ProveCommitSectors3Params =
+            fvm_ipld_encoding::from_slice(&message.params).unwrap();
+        params.aggregate_proof_type.is_some()
+    });
+    (composed, aggregated)
+}
+
+fn members(composed: &Composed) -> Vec<u64> {
+    composed.message.iter().flat_map(|(numbers, _)| numbers.iter().map(|number| number.as_u64())).collect()
+}
+
+// matrix: D8, D12
+#[tokio::test]
+async fn the_sector_that_the_chain_refuses_leaves_the_message_and_the_others_go() {
+    let node = judging(|sectors, _| {
+        if sectors.contains(&3) { Reply::Error(3, "no pre-committed sector 3") } else { Reply::Result(json!(1_000)) }
+    })
+    .await;
+    let (composed, _) = commit(&node, 5, None).await;
+    assert_eq!(members(&composed), [1, 2, 4, 5]);
+    let [(number, why)] = &composed.refused[..] else { panic!("{composed:?}") };
+    assert!(number.as_u64() == 3 && why.contains("no pre-committed sector"), "{composed:?}");
+}
+
+// matrix: D10
+#[tokio::test]
+async fn a_message_above_the_block_gas_is_halved_until_it_fits() {
+    let node = judging(
+        |sectors, _| {
+            if sectors.len() > 3 { Reply::Error(2, "out of gas") } else { Reply::Result(json!(1_000)) }
+        },
+    )
+    .await;
+    let (composed, _) = commit(&node, 10, None).await;
+    assert_eq!((members(&composed), composed.refused.len()), (vec![1, 2, 3], 0), "the others wait for the next one");
+}
+
+#[tokio::test]
+async fn the_cheaper_of_an_aggregate_and_its_proofs_is_sent() {
+    for (single, whole, aggregated) in [(900, 1_000, false), (1_000, 900, true)] {
+        let node = judging(move |_, one| Reply::Result(json!(if one { whole } else { single }))).await;
+        let (composed, sent) = commit(&node, 5, Some(vec![1; 64])).await;
+        assert_eq!((members(&composed).len(), sent), (5, aggregated));
+    }
+    // as many proofs would not fit the block, their aggregate does
+    let node = judging(|_, one| if one { Reply::Result(json!(900)) } else { Reply::Error(2, "out of gas") }).await;
+    let (composed, sent) = commit(&node, 5, Some(vec![1; 64])).await;
+    assert_eq!((members(&composed).len(), sent), (5, true));
+    // the chain refuses the aggregate: each sector stands for itself
+    let node = judging(|_, one| if one { Reply::Error(3, "bad aggregate") } else { Reply::Result(json!(900)) }).await;
+    let (composed, sent) = commit(&node, 5, Some(vec![1; 64])).await;
+    assert_eq!((members(&composed).len(), sent), (5, false));
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_makes_no_message_and_refuses_no_sector() {
+    let node = judging(|_, _| Reply::Raw(500, String::new())).await;
+    let bench = bench().await;
+    let record = Record {
+        porep: Some("aabb".to_owned()),
+        ..Record::new(number(), SectorSize::KiB2.seal_proof(), "disk".parse().unwrap(), NOW)
+    };
+    let draught = Draught {
+        batch: MessageId("m-1".to_owned()),
+        kind: MessageKind::Commit,
+        records: vec![record],
+        aggregate: None,
+        max_fee: AttoFil::ZERO,
+    };
+    let miner = Miner { id: crate::units::MinerId::new(1000), worker: "t01002".to_owned() };
+    let done = bench.desk(node.endpoint()).compose(miner, draught).await;
+    assert!(matches!(done, Done::Composed { result: Err(_), .. }), "{done:?}");
 }

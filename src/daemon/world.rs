@@ -16,7 +16,7 @@ use crate::{
     plan::{Assignee, Desired, MinerSeen, ParamsSeen, RepoSeen},
     proofs::Prover,
     repo::Repo,
-    sector::{Event, Facts, MessageId, Record, Stage, State, policy::parked},
+    sector::{Attempt, Event, Facts, MessageId, Record, Stage, State},
     store::{Store, StoreError, Unreadable},
     supervisor::{Companion, Supervisor},
     units::{Bytes, Epoch, Hash32, RepoName, SectorNumber, UnixMillis},
@@ -52,8 +52,8 @@ pub struct Task {
     pub worker: Assignee,
     /// The repo the result is in.
     pub repo: RepoName,
-    /// The seed a proof is made for.
-    pub seed: Option<Hash32>,
+    /// The sector's stay in its state that it works for: a result of another one is stale.
+    pub attempt: Attempt,
     /// Since when.
     pub started: UnixMillis,
 }
@@ -130,6 +130,10 @@ pub struct World {
     pub started: BTreeSet<Assignee>,
     /// Stages under way.
     pub tasks: BTreeMap<u64, Task>,
+    /// Workers that gave wrong bytes, and for which sectors: one is the sector's trouble, more are the worker's.
+    pub suspects: BTreeMap<Assignee, BTreeSet<SectorNumber>>,
+    /// Aggregations under way: of which batch, and of which proofs.
+    pub aggregating: BTreeMap<u64, (MessageId, Vec<(SectorNumber, Hash32)>)>,
     /// The last task number given.
     pub last_task: u64,
     /// Chain work under way; each says when it was done.
@@ -185,14 +189,6 @@ impl World {
         Ok(())
     }
 
-    /// An operator who starts seald again has looked at what was parked: it gets a new budget.
-    pub fn unpark(&mut self) {
-        let policy = self.desired.policy;
-        for record in self.book.records.values_mut().filter(|record| parked(record, &policy).is_some()) {
-            record.attempts = 0;
-        }
-    }
-
     /// A write failed: nothing is planned before [`World::reload`].
     pub fn doubt(&mut self, error: &StoreError) {
         self.stale = true;
@@ -246,9 +242,9 @@ impl World {
         }
         for batch in &change.batches {
             let before = self.book.batches.get(&batch.id).map_or("new", |known| known.state.as_str());
-            let (kind, state) = (batch.kind, batch.state.as_str());
-            if before != state {
-                tracing::info!(message = %batch.id.0, %kind, sectors = batch.sectors.len(), "{before} -> {state}");
+            let (kind, status) = (batch.kind, batch.state.as_str());
+            if before != status {
+                tracing::info!(batch = %batch.id.0, %kind, status, before, sectors = batch.sectors.len(), "message");
             }
         }
     }

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn gas_grows_with_the_sectors_of_a_message() {
         let pre_commits =
-            |n: u64| gas(method::PRE_COMMIT_SECTOR_BATCH2, pre_commit_params(vec![capacity(&chain(), 1); n as usize]));
+            |n: usize| gas(method::PRE_COMMIT_SECTOR_BATCH2, pre_commit_params(vec![capacity(&chain(), 1); n]));
         assert!(pre_commits(2) > pre_commits(1) && pre_commits(2) < 2 * pre_commits(1));
         assert!(pre_commits(256) < BLOCK_GAS_LIMIT);
         assert!(proofs(100) > 50 * proofs(1) && proofs(100) < 100 * proofs(1));

@@ -129,6 +129,16 @@ impl MessageKind {
         }
     }
 
+    /// The state in which a sector waits for such a message to land; `None` for a message about no sector.
+    pub const fn awaits(self) -> Option<State> {
+        match self {
+            Self::CreateMiner => None,
+            Self::PreCommit => Some(State::WaitSeed),
+            Self::Commit => Some(State::CommitWait),
+            Self::Terminate => Some(State::Terminating),
+        }
+    }
+
     /// The state in which a sector waits for a place in such a message; `None` for a message about no sector.
     pub const fn collects(self) -> Option<State> {
         match self {

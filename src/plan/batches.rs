@@ -6,7 +6,7 @@
 
 use super::{Action, BatchRule, BatchSeen, Desired, Funds, Observed, Plan, SectorSeen, Subject};
 use crate::{
-    outbox::{BatchState, FeeRule, Ledger, MessageKind, cap, reprice},
+    outbox::{Batch, BatchState, FeeRule, Ledger, MessageKind, cap, reprice},
     sector::{MessageId, Record, State, WakeUp, deadlines::nearest},
     units::{AttoFil, SectorNumber},
 };
@@ -26,8 +26,15 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, ready: &Ready<'_>, pl
     let mut ledger = desk.ledger(ready);
     // what is owed comes first: a deposit that no pledge follows is burnt
     for kind in [MessageKind::Terminate, MessageKind::Commit, MessageKind::PreCommit] {
+        let mut paid = BTreeSet::new();
         for (id, seen) in desk.batches(kind) {
-            desk.seal(id, seen, ready, ledger.as_mut(), plan, &mut aggregate);
+            paid.extend(desk.seal(id, seen, ready, ledger.as_mut(), plan, &mut aggregate));
+        }
+        if let (MessageKind::Commit, Some(ledger)) = (kind, &mut ledger) {
+            // what is not sent now will be: no new deposit takes it
+            let wanting = ready.get(&kind).into_iter().flatten().map(|seen| &seen.record);
+            let unpaid = wanting.filter(|record| !paid.contains(&record.number));
+            unpaid.filter_map(|record| desk.price(kind, record)).for_each(|price| ledger.reserve(price));
         }
     }
     for (id, seen) in observed.batches.iter().filter(|(_, seen)| !seen.busy) {
@@ -70,7 +77,8 @@ impl<'a> Desk<'a> {
         for (kind, wanting) in ready {
             let mut left = Vec::new();
             for number in wanting.iter().map(|seen| seen.record.number) {
-                let of_kind = self.observed.batches.values().map(|seen| &seen.batch).filter(|b| b.kind == *kind);
+                let live = |batch: &&Batch| batch.kind == *kind && batch.state.is_live();
+                let of_kind = self.observed.batches.values().map(|seen| &seen.batch).filter(live);
                 match of_kind.filter(|batch| batch.sectors.contains(&number)).map(|batch| &batch.state).next() {
                     None => left.push(number),
                     Some(BatchState::Open { .. }) => {}
@@ -105,7 +113,9 @@ impl<'a> Desk<'a> {
         let asking: BTreeSet<_> =
             ready.get(&MessageKind::Commit).into_iter().flatten().map(|seen| seen.record.number).collect();
         let owing = |record: &&Record| match record.state {
-            State::WaitSeed | State::Committing | State::ComputeProofFailed => !asking.contains(&record.number),
+            State::WaitSeed | State::Committing | State::ComputeProofFailed | State::CommitFailed => {
+                !asking.contains(&record.number)
+            }
             State::Proving
             | State::Packing
             | State::PreCommit1
@@ -116,7 +126,6 @@ impl<'a> Desk<'a> {
             | State::FailedUnrecoverable
             | State::SealFailed
             | State::PreCommitFailed
-            | State::CommitFailed
             | State::PackingFailed
             | State::Faulty
             | State::FaultReported
@@ -126,6 +135,10 @@ impl<'a> Desk<'a> {
             | State::Terminating => false,
         };
         if let Some(costs) = costs {
+            // a message that is being composed has no row of its own yet
+            let composing = self.batches(MessageKind::PreCommit).into_iter().filter(|(_, seen)| seen.busy);
+            let composing: usize = composing.map(|(_, seen)| seen.batch.sectors.len()).sum();
+            ledger.reserve(times(costs.deposit.max(costs.pledge), composing));
             let owing = self.observed.sectors.values().map(|seen| &seen.record).filter(owing).count();
             let each = costs.pledge.checked_sub(costs.deposit).unwrap_or(AttoFil::ZERO).max(AttoFil::ZERO);
             ledger.reserve(times(each, owing));
@@ -156,16 +169,14 @@ impl<'a> Desk<'a> {
         ledger: Option<&mut Ledger>,
         plan: &mut Plan,
         aggregate: &mut ToAggregate,
-    ) {
+    ) -> Vec<SectorNumber> {
         let (batch, kind) = (&seen.batch, seen.batch.kind);
         let wanting = ready.get(&kind).into_iter().flatten();
         let mut members: Vec<&SectorSeen> =
             wanting.filter(|member| batch.sectors.contains(&member.record.number)).copied().collect();
-        if members.is_empty() {
-            return;
-        }
-        if seen.busy {
-            return hold_all(&members, "its message, which is being made", plan);
+        if seen.busy || members.is_empty() {
+            hold_all(&members, "its message, which is being made", plan);
+            return Vec::new();
         }
         let rule = self.rule(kind);
         let oldest = members.iter().map(|member| member.record.entered).min().unwrap_or(self.observed.now);
@@ -176,14 +187,25 @@ impl<'a> Desk<'a> {
                 let reason = format!("company in its message ({} of {})", batch.sectors.len(), rule.max);
                 plan.hold(Subject::Sector(member.record.number), reason, WakeUp::Time(until));
             }
-            return;
+            return Vec::new();
+        }
+        if let Some(version) = self.observed.network_version.filter(|version| !NETWORKS.contains(version))
+            && !self.near(kind, &batch.sectors)
+        {
+            let (from, to) = (NETWORKS.start(), NETWORKS.end());
+            let reason = format!("a seald that knows network version {version}: this one knows {from} to {to}");
+            for member in members {
+                plan.hold(Subject::Sector(member.record.number), reason.clone(), WakeUp::Operator);
+            }
+            return Vec::new();
         }
         // the most urgent first, so that those that cannot be paid for are the ones with time
         members.sort_by_key(|member| (self.slack_of(&member.record).unwrap_or(i64::MAX), member.record.number));
         hold_all(&members.split_off(members.len().min(rule.max.max(1))), "the next message", plan);
         let max_fee = cap(self.fees(kind), self.nearest(&batch.sectors));
         let Some(ledger) = ledger else {
-            return hold_all(&members, "the worker's balance to be read", plan);
+            hold_all(&members, "the worker's balance to be read", plan);
+            return Vec::new();
         };
         let mut trial = *ledger;
         let mut paid: Vec<SectorNumber> = Vec::with_capacity(members.len());
@@ -193,7 +215,8 @@ impl<'a> Desk<'a> {
                 break;
             }
             let Some(price) = self.price(kind, &member.record) else {
-                return hold_all(&members, "the price of a sector to be read from the chain", plan);
+                hold_all(&members, "the price of a sector to be read from the chain", plan);
+                return Vec::new();
             };
             match trial.claim(price) {
                 Ok(()) => paid.push(member.record.number),
@@ -202,18 +225,23 @@ impl<'a> Desk<'a> {
         }
         if let Some(missing) = short {
             let unpaid: Vec<_> = members.into_iter().filter(|m| !paid.contains(&m.record.number)).collect();
-            hold_all(&unpaid, &format!("funds: {missing}"), plan);
+            let reason = format!("funds: {missing}");
+            for member in unpaid {
+                plan.hold(Subject::Sector(member.record.number), reason.clone(), WakeUp::Funds);
+            }
         }
         if paid.is_empty() {
-            return;
+            return paid;
         }
         *ledger = trial;
         paid.sort_unstable();
-        if kind == MessageKind::Commit && self.wants_aggregate(seen, &paid) {
-            aggregate.push((id.clone(), paid));
-            return;
+        // near a deadline nobody waits for a worker: each sector goes with its own proof
+        if kind == MessageKind::Commit && !self.near(kind, &batch.sectors) && self.wants_aggregate(seen, &paid) {
+            aggregate.push((id.clone(), paid.clone()));
+            return paid;
         }
-        plan.actions.push(Action::Seal { batch: id.clone(), sectors: paid, max_fee });
+        plan.actions.push(Action::Seal { batch: id.clone(), sectors: paid.clone(), max_fee });
+        paid
     }
 
     /// Enough proofs to be cheaper as one, and not tried yet for exactly these.
@@ -242,9 +270,13 @@ impl<'a> Desk<'a> {
             | State::Removed
             | State::Terminating => false,
         };
+        let joined = |number: SectorNumber| {
+            let of_kind = self.observed.batches.values().filter(|seen| seen.batch.kind == kind);
+            of_kind.into_iter().any(|seen| seen.batch.sectors.contains(&number))
+        };
         let coming = |seen: &SectorSeen| {
-            let working = seen.record.state == State::Committing && seen.record.porep.is_none();
-            before(seen.record.state) || (kind == MessageKind::Commit && working)
+            let Record { number, state, .. } = seen.record;
+            before(state) || (Some(state) == kind.collects() && !joined(number))
         };
         let lost = |seen: &&SectorSeen| !seen.record.state.is_given_up();
         let have = self.observed.sectors.values().filter(lost).count();
@@ -258,9 +290,18 @@ impl<'a> Desk<'a> {
         let fees = self.fees(batch.kind);
         let later = seen.retry_at.filter(|at| *at > self.observed.now);
         let slack = self.nearest(&batch.sectors);
+        let about = Subject::Message(id.clone());
+        let Some(chain) = self.observed.chain.filter(|chain| !chain.stale) else {
+            // fees and deadlines are judged by a fresh head
+            if batch.state == BatchState::Sealed {
+                plan.hold(about, "the node to be up to date with the chain", WakeUp::NextHead);
+            }
+            return;
+        };
+        let confidence = self.desired.policy.message_confidence;
+        let gone = seen.gone_since.is_some_and(|since| chain.head.since(since) >= confidence);
         match (&batch.state, &batch.sent) {
             (BatchState::Sealed, _) => {
-                let about = Subject::Message(id.clone());
                 let dear = self.desired.base_fee_ceiling.filter(|ceiling| self.observed.base_fee > *ceiling);
                 match (later, dear) {
                     (Some(at), _) => plan.hold(about, "the next attempt to send it", WakeUp::Time(at)),
@@ -271,14 +312,11 @@ impl<'a> Desk<'a> {
                     (None, _) => plan.actions.push(Action::Push { batch: id.clone(), max_fee: cap(fees, slack) }),
                 }
             }
+            (BatchState::Sent | BatchState::Landed(_), Some(_)) if later.is_none() && gone => {
+                plan.actions.push(Action::Resend(id.clone()));
+            }
             (BatchState::Sent, Some(sent)) if later.is_none() => {
-                let Some(chain) = self.observed.chain else { return };
-                if seen
-                    .gone_since
-                    .is_some_and(|since| chain.head.since(since) >= self.desired.policy.message_confidence)
-                {
-                    plan.actions.push(Action::Resend(id.clone()));
-                } else if let Some(dearer) = reprice(fees, sent, self.observed.base_fee, chain.head, slack) {
+                if let Some(dearer) = reprice(fees, sent, self.observed.base_fee, chain.head, slack) {
                     plan.actions.push(Action::Reprice { batch: id.clone(), gas: dearer.gas });
                 }
             }
@@ -313,6 +351,9 @@ fn hold_all(members: &[&SectorSeen], reason: &str, plan: &mut Plan) {
         plan.hold(Subject::Sector(member.record.number), reason, WakeUp::NextHead);
     }
 }
+
+/// Versions of the network on which PreCommitSectorBatch2 and ProveCommitSectors3 are what is sent here.
+const NETWORKS: std::ops::RangeInclusive<u32> = 25..=28;
 
 /// An operator asked for it: nothing is waited for. Source of the limit: sealing-fsm 2.10.
 const TERMINATIONS: BatchRule = BatchRule { max: 100, wait_ms: 0 };

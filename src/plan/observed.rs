@@ -307,10 +307,14 @@ pub struct Observed {
     pub workers: BTreeMap<Assignee, bool>,
     /// Sectors by number.
     pub sectors: BTreeMap<SectorNumber, SectorSeen>,
+    /// Sectors whose record cannot be read: they are counted, so that nothing is sealed in their place.
+    pub quarantined: u64,
     /// Batches of sectors that may still land.
     pub batches: BTreeMap<MessageId, BatchSeen>,
     /// What there is to spend.
     pub funds: Funds,
+    /// Version of the network at the head; `None` until it was read.
+    pub network_version: Option<u32>,
     /// Neither we nor the chain ever used this number or a higher one; `None` until the chain was asked.
     pub next_number: Option<SectorNumber>,
     /// Mean duration of each stage that was ever measured, milliseconds.

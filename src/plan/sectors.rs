@@ -179,6 +179,12 @@ impl Desk<'_> {
     /// The repo the stage's result goes to, when it is usable and has room.
     fn place(&self, stage: Stage, record: &Record) -> Result<RepoName, String> {
         let room = self.room(&record.repo)?;
+        if stage == Stage::Remove {
+            if let Some(store) = &record.store {
+                self.room(store)?;
+            }
+            return Ok(record.repo.clone());
+        }
         if stage != Stage::Finalize {
             let wanted = space::stage_growth(record.proof.sector_size(), stage);
             // what this sector needs is part of what is promised: only the disk's truth is asked
@@ -230,6 +236,7 @@ impl Desk<'_> {
             !state.is_final() && !state.is_given_up()
         };
         let flying = u64::try_from(self.observed.sectors.values().filter(in_flight).count()).unwrap_or(u64::MAX);
+        let have = have.saturating_add(self.observed.quarantined);
         let wanted = self.desired.sectors.saturating_sub(have);
         let allowed = self.desired.max_in_flight.saturating_sub(flying);
         if wanted > allowed {

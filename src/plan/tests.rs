@@ -1,5 +1,7 @@
 //! Laws of the planner in random worlds, and the plans of one small world in full.
 
+mod batches;
+mod limits;
 mod world;
 
 use super::{
@@ -10,10 +12,10 @@ use crate::{
     manifest,
     outbox::BatchState,
     sector::{
-        State,
+        State, Ticket,
         tests::{CHAIN, NOW},
     },
-    units::{AttoFil, Bytes},
+    units::{AttoFil, Bytes, Epoch},
 };
 use proptest::prelude::*;
 use std::{
@@ -236,7 +238,7 @@ proptest! {
             match hold.until {
                 WakeUp::Time(at) => prop_assert!(at > observed.now, "{:?}", hold),
                 WakeUp::At(epoch) => prop_assert!(epoch > CHAIN.head, "{:?}", hold),
-                WakeUp::NextHead | WakeUp::Operator => {}
+                WakeUp::NextHead | WakeUp::Funds | WakeUp::Operator => {}
             }
         }
     }
@@ -327,10 +329,12 @@ fn fresh() -> Observed {
         workers: BTreeMap::new(),
         sectors: BTreeMap::new(),
         batches: BTreeMap::new(),
+        quarantined: 0,
         funds: Funds {
             balance: Some(AttoFil::from_atto(1_000_000_000_000_000_000_000)),
             costs: Some(Costs { deposit: AttoFil::from_atto(3), pledge: AttoFil::from_atto(5) }),
         },
+        network_version: Some(28),
         next_number: None,
         durations: BTreeMap::new(),
     }
@@ -439,102 +443,84 @@ fn sectors_in_flight_get_their_parameters_though_no_more_are_wanted() {
     assert!(plan(&none, &missing).actions.contains(&Action::PrepareParams(SIZE)));
 }
 
-/// Sectors that want a pre-commit, all of them in one open batch.
-fn wanting(desired: &Desired, count: u64) -> Observed {
-    let mut observed =
-        Observed { sectors: (0..count).map(|n| (number(n), precommit_sector(n))).collect(), ..ready(desired) };
-    let join = plan(desired, &observed).actions.into_iter().find(|a| matches!(a, Action::Join { .. }));
-    observed = done(observed, &join.expect("they join a batch"));
+/// A chain at this head, and sectors with tickets of these epochs, to be sealed on one worker.
+fn sealing(desired: &mut Desired, tickets: &[i64]) -> Observed {
+    desired.slots.retain(|name, _| name.as_str() == "cpu");
+    let mut observed = ready(desired);
+    let sectors = tickets.iter().zip(0..).map(|(epoch, n)| {
+        let mut seen = precommit_sector(n);
+        seen.record.state = State::PreCommit1;
+        seen.record.repo = "disk".parse().unwrap();
+        seen.record.ticket = seen.record.ticket.map(|ticket| Ticket { epoch: Epoch::new(*epoch), ..ticket });
+        (number(n), seen)
+    });
+    observed.sectors = sectors.collect();
+    desired.sectors = 0;
     observed
 }
 
-/// Sectors of the messages that are composed now.
-fn sealed(plan: &Plan) -> Vec<Vec<u64>> {
-    let of = |action: &Action| match action {
-        Action::Seal { sectors, .. } => Some(sectors.iter().map(|number| number.as_u64()).collect()),
-        _ => None,
+// matrix: F16, E5
+#[test]
+fn the_sector_with_the_least_time_left_is_first_of_its_stage_and_later_stages_come_before() {
+    let mut desired = devnet();
+    let mut observed = sealing(&mut desired, &[9_000, 8_000, 8_500]);
+    let runs = |observed: &Observed| {
+        let actions = plan(&desired, observed).actions;
+        actions.iter().filter(|a| matches!(a, Action::Run { .. })).map(ToString::to_string).collect::<Vec<_>>()
     };
-    plan.actions.iter().filter_map(of).collect()
+    assert_eq!(runs(&observed), ["run precommit1 of sector 1 on cpu/0"]);
+    // however little time another has, a later stage frees what earlier ones need
+    observed.sectors.get_mut(&number(0)).unwrap().record.state = State::PreCommit2;
+    assert_eq!(runs(&observed), ["run precommit2 of sector 0 on cpu/0"]);
 }
 
-const MINUTE: u64 = 60_000;
-
-// matrix: D18
+// matrix: E5
 #[test]
-fn a_batch_leaves_when_its_oldest_sector_has_waited_long_enough() {
-    let desired = Desired { precommit: BatchRule { max: 100, wait_ms: 30 * MINUTE }, sectors: 1_000, ..devnet() };
-    let mut observed = wanting(&desired, 1);
-    // one arrives every minute, which does not wind the clock up again
-    for minute in 1..30 {
-        observed.now = NOW.plus_ms(minute * 60_000);
-        let number = number(u64::try_from(minute).unwrap());
-        let mut seen = precommit_sector(number.as_u64());
-        seen.record.entered = observed.now;
-        observed.sectors.insert(number, seen);
-        let plan = plan(&desired, &observed);
-        assert_eq!(sealed(&plan), Vec::<Vec<u64>>::new(), "minute {minute}");
-        observed = plan.actions.iter().filter(|a| matches!(a, Action::Join { .. })).fold(observed, done);
+fn what_was_measured_decides_whether_a_ticket_is_begun_or_drawn() {
+    let mut desired = devnet();
+    desired.policy.margin = 100;
+    let mut observed = sealing(&mut desired, &[7_000]);
+    let of = |ms: u64| BTreeMap::from([(Stage::PreCommit1, ms), (Stage::PreCommit2, ms)]);
+    // 780 epochs of 30 seconds are left
+    observed.durations = of(11_600_000);
+    assert_eq!(text(&plan(&desired, &observed)), ["run precommit1 of sector 0 on cpu/0"]);
+    observed.durations = of(11_700_000);
+    assert_eq!(text(&plan(&desired, &observed)), ["record TicketExpired of sector 0"]);
+    observed.sectors.get_mut(&number(0)).unwrap().record.ticket = None;
+    assert_eq!(text(&plan(&desired, &observed)), ["draw the ticket of sector 0"]);
+    observed.durations = of(43_200_000);
+    let [hold] = &text(&plan(&desired, &observed))[..] else { panic!() };
+    assert!(hold.starts_with("sector 0 waits for an operator: sealing to the pre-commit takes about 2885"), "{hold}");
+}
+
+#[test]
+fn what_is_given_up_is_made_up_for_and_holds_no_place() {
+    let mut desired = devnet();
+    let mut observed = ready(&desired);
+    (desired.sectors, desired.max_in_flight) = (1, 1);
+    for state in State::ALL.iter().filter(|state| state.is_given_up()) {
+        let mut seen = precommit_sector(0);
+        seen.record.state = *state;
+        observed.sectors = BTreeMap::from([(number(0), seen)]);
+        observed.next_number = Some(number(1));
+        let created = plan(&desired, &observed)
+            .actions
+            .contains(&Action::CreateSector { number: number(1), repo: "disk".parse().unwrap() });
+        assert!(created, "{state}");
     }
-    observed.now = NOW.plus_ms(30 * 60_000);
-    assert_eq!(sealed(&plan(&desired, &observed)), [(0..30).collect::<Vec<_>>()]);
-}
-
-// matrix: A2
-#[test]
-fn three_hundred_sectors_make_two_batches() {
-    let desired = Desired { precommit: BatchRule { max: 256, wait_ms: 0 }, sectors: 300, ..devnet() };
-    let mut observed =
-        Observed { sectors: (0..300).map(|n| (number(n), precommit_sector(n))).collect(), ..ready(&desired) };
-    let first = plan(&desired, &observed);
-    observed = first.actions.iter().filter(|a| matches!(a, Action::Join { .. })).fold(observed, done);
-    let sealed = sealed(&plan(&desired, &observed));
-    assert_eq!(sealed.iter().map(Vec::len).collect::<Vec<_>>(), [256, 44]);
-    assert_eq!(sealed.concat().into_iter().collect::<BTreeSet<_>>().len(), 300);
-}
-
-// matrix: D16
-#[test]
-fn what_cannot_be_paid_waits_and_the_rest_goes_on() {
-    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 10, ..devnet() };
-    desired.precommit_fees.cap = AttoFil::from_atto(10);
-    let mut observed = wanting(&desired, 10);
-    // the gas, and deposit and pledge of six
-    observed.funds.balance = Some(AttoFil::from_atto(10 + 6 * 5 + 4));
-    // the most urgent go first
-    observed.sectors.get_mut(&number(9)).unwrap().record.ticket.as_mut().unwrap().epoch = CHAIN.head.plus(-3000);
-    let plan = plan(&desired, &observed);
-    assert_eq!(sealed(&plan), [vec![0, 1, 2, 3, 4, 9]]);
-    let waiting: Vec<_> = plan.holds.iter().filter(|hold| hold.reason.contains("in the worker's wallet")).collect();
-    assert_eq!(waiting.len(), 4, "{:#?}", plan.holds);
-}
-
-// matrix: D2
-#[test]
-fn a_deposit_is_not_locked_when_no_pledge_could_follow() {
-    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 1, ..devnet() };
-    desired.precommit_fees.cap = AttoFil::from_atto(10);
-    let mut observed = wanting(&desired, 1);
-    observed.funds.balance = Some(AttoFil::from_atto(10 + 3));
-    let held = plan(&desired, &observed);
-    assert!(sealed(&held).is_empty() && text(&held)[0].contains("funds: "), "{held:#?}");
-    // the same sector goes as soon as there is enough
-    observed.funds.balance = Some(AttoFil::from_atto(10 + 5));
-    assert_eq!(sealed(&plan(&desired, &observed)), [vec![0]]);
-}
-
-// matrix: E7
-#[test]
-fn a_near_deadline_fills_no_batch() {
-    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 60 * MINUTE }, sectors: 10, ..devnet() };
-    (desired.precommit_fees.margin, desired.commit_fees.margin) = (100, 100);
-    let mut observed = wanting(&desired, 2);
-    assert_eq!(sealed(&plan(&desired, &observed)), Vec::<Vec<u64>>::new());
-    observed.sectors.get_mut(&number(1)).unwrap().record.ticket.as_mut().unwrap().epoch = CHAIN.head.plus(99 - 3780);
-    assert_eq!(sealed(&plan(&desired, &observed)), [vec![0, 1]]);
 }
 
 #[test]
-fn nobody_waits_for_company_that_cannot_come() {
-    let desired = Desired { precommit: BatchRule { max: 10, wait_ms: 60 * MINUTE }, sectors: 2, ..devnet() };
-    assert_eq!(sealed(&plan(&desired, &wanting(&desired, 2))), [vec![0, 1]]);
+fn a_sector_is_removed_by_the_slot_that_finalizes_and_terminated_by_message() {
+    let desired = Desired { sectors: 0, ..devnet() };
+    let mut observed = ready(&desired);
+    let mut seen = final_sector(0);
+    seen.record.repo = "disk".parse().unwrap();
+    seen.record.state = State::Terminating;
+    observed.sectors = BTreeMap::from([(number(0), seen)]);
+    assert_eq!(text(&plan(&desired, &observed)), ["put sectors 0 into a terminate batch"]);
+    let seen = observed.sectors.get_mut(&number(0)).unwrap();
+    seen.record.state = State::Removing;
+    seen.facts = Some(crate::sector::Facts::default());
+    assert_eq!(text(&plan(&desired, &observed)), ["run remove of sector 0 on light/0"]);
 }

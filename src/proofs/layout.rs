@@ -5,8 +5,8 @@
 
 use crate::units::SectorSize;
 
-/// Bytes of one tree node.
-const NODE: u64 = 32;
+/// Bytes of one tree node, and of one label.
+pub const NODE: u64 = 32;
 
 /// Tree of the data, written by PreCommit1.
 pub const TREE_D: &str = "sc-02-data-tree-d.dat";
@@ -57,6 +57,12 @@ pub fn is_of_precommit2(name: &str) -> bool {
         || name == "t_aux"
         || name.starts_with("sc-02-data-tree-c")
         || name.starts_with("sc-02-data-tree-r-last")
+}
+
+/// Whether the library or seald writes files of this name into a sector's cache.
+pub fn is_of_sector(name: &str) -> bool {
+    // the library's temporary layer ends in two dots and `tmp`
+    name == TREE_D || name.starts_with("sc-02-data-layer-") || is_of_precommit2(name)
 }
 
 /// Whether a file of this name is only needed until the proof of replication is on chain.
@@ -115,7 +121,7 @@ mod tests {
     #[test]
     fn nothing_that_proving_needs_is_trimmed() {
         for kept in tree_r_last(SectorSize::GiB32).iter().map(String::as_str).chain([P_AUX, "t_aux"]) {
-            assert!(!is_trimmed(kept) && is_of_precommit2(kept), "{kept}");
+            assert!(!is_trimmed(kept) && is_of_precommit2(kept) && is_of_sector(kept), "{kept}");
         }
         assert_eq!(tree_c(SectorSize::GiB64).len(), 16);
     }

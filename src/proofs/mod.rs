@@ -3,8 +3,11 @@
 //! Runs in workers and in the devnet, never in the daemon.
 
 mod aggregate;
+mod labels;
 pub mod layout;
 pub mod params;
+#[cfg(feature = "proofs")]
+mod parents;
 #[cfg(feature = "proofs")]
 mod real;
 pub mod simulated;

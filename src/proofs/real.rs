@@ -4,7 +4,7 @@
 //! written by the library alone.
 
 use super::{
-    PoRep, ProofError,
+    PoRep, ProofError, labels, layout, parents,
     stages::{Replica, class_of_io, class_of_text},
     zero_comm_d,
 };
@@ -14,9 +14,26 @@ use crate::{
 };
 use bellperson::groth16::aggregate::AggregateProof;
 use blstrs::Bls12;
+use filecoin_hashers::poseidon::PoseidonHasher;
+use filecoin_proofs::{
+    PoRepConfig,
+    constants::{DRG_DEGREE, EXP_DEGREE},
+};
 use filecoin_proofs_api::{PaddedBytesAmount, PieceInfo, RegisteredAggregationProof, RegisteredSealProof, seal};
 use serde::{Serialize, de::DeserializeOwned};
-use std::io;
+use std::{fs::File, io, os::unix::fs::FileExt as _};
+use storage_proofs_core::{PoRepID, drgraph::Graph as _};
+use storage_proofs_porep::stacked::StackedBucketGraph;
+
+/// The graph of a sector's layers.
+pub type Graph = StackedBucketGraph<PoseidonHasher>;
+
+/// The graph that belongs to a proof type, with the id that it is drawn from.
+pub fn graph(proof: SealProof) -> anyhow::Result<(Graph, PoRepID)> {
+    let PoRepConfig { porep_id, api_version, .. } = registered(proof).as_v1_config();
+    let nodes = usize::try_from(proof.sector_size().bytes().as_u64() / layout::NODE)?;
+    Ok((Graph::new_stacked(nodes, DRG_DEGREE, EXP_DEGREE, porep_id, api_version)?, porep_id))
+}
 
 /// The aggregation that the network takes.
 const AGGREGATION: RegisteredAggregationProof = RegisteredAggregationProof::SnarkPackV2;
@@ -96,6 +113,9 @@ fn nothing(doing: &'static str) -> ProofError {
 /// Phase 1. Zeros in, so the sealed file is only extended: the caller empties it.
 pub fn precommit1(replica: &Replica<'_>) -> Result<Vec<u8>, ProofError> {
     let doing = "computing layers";
+    graph(replica.proof)
+        .and_then(|(graph, porep_id)| parents::ensure(&graph, porep_id))
+        .map_err(|error| failed(doing, Class::Environment, &error))?;
     let output = seal::seal_pre_commit_phase1(
         registered(replica.proof),
         replica.cache,
@@ -110,10 +130,44 @@ pub fn precommit1(replica: &Replica<'_>) -> Result<Vec<u8>, ProofError> {
     to_json(doing, &output)
 }
 
+/// Draws the graph's parents of each node and computes its label from theirs.
+pub fn labels_hold(replica: &Replica<'_>, layer: u32, nodes: &[u64]) -> Result<bool, ProofError> {
+    let check = || -> anyhow::Result<bool> {
+        let (graph, _) = graph(replica.proof)?;
+        let id = labels::replica_id(replica);
+        let open = |layer| File::open(replica.cache.join(layout::layer(layer)));
+        let (own, before) = (open(layer)?, if layer > 1 { Some(open(layer.saturating_sub(1))?) } else { None });
+        for node in nodes {
+            let mut drawn = [0; DRG_DEGREE + EXP_DEGREE];
+            if *node > 0 {
+                graph.parents(usize::try_from(*node)?, &mut drawn)?;
+            }
+            // the first ones are in the node's own layer, the others in the one before
+            let (base, expanded) = drawn.split_at(DRG_DEGREE);
+            let base = base.iter().filter(|_| *node > 0).map(|parent| read_label(&own, u64::from(*parent)));
+            let before = before.iter().filter(|_| *node > 0);
+            let expanded =
+                before.flat_map(|file| expanded.iter().map(move |parent| read_label(file, u64::from(*parent))));
+            let parents = base.chain(expanded).collect::<io::Result<Vec<_>>>()?;
+            if labels::label(&id, layer, *node, &parents).0 != read_label(&own, *node)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    check().map_err(|error| failed("checking labels", Class::Worker, &error))
+}
+
+fn read_label(layer: &File, node: u64) -> io::Result<[u8; 32]> {
+    let mut label = [0; 32];
+    layer.read_exact_at(&mut label, node.saturating_mul(layout::NODE))?;
+    Ok(label)
+}
+
 /// Phase 2. The library checks layers and tree-d against phase 1 first, hence class `Data`.
 pub fn precommit2(replica: &Replica<'_>, phase1: &[u8]) -> Result<Sealed, ProofError> {
     let doing = "building trees";
-    let phase1 = from_json(doing, phase1)?;
+    let phase1 = from_json(doing, Class::Data, phase1)?;
     let output = seal::seal_pre_commit_phase2(phase1, replica.cache, replica.sealed)
         .map_err(|error| failed(doing, Class::Data, &error))?;
     Ok(Sealed { comm_r: Hash32(output.comm_r), comm_d: Hash32(output.comm_d) })
@@ -143,7 +197,7 @@ pub fn vanilla(replica: &Replica<'_>, sealed: &Sealed, seed: Hash32) -> Result<V
 /// Commit phase 2.
 pub fn snark(statement: &PoRep, vanilla: &[u8]) -> Result<Vec<u8>, ProofError> {
     let doing = "computing the SNARK";
-    let vanilla = from_json(doing, vanilla)?;
+    let vanilla = from_json(doing, Class::Worker, vanilla)?;
     seal::seal_commit_phase2(vanilla, statement.miner.to_prover_id(), statement.number.as_u64().into())
         .map(|output| output.proof)
         .map_err(|error| failed(doing, Class::Worker, &error))
@@ -171,9 +225,9 @@ fn to_json(doing: &'static str, output: &impl Serialize) -> Result<Vec<u8>, Proo
     serde_json::to_vec(output).map_err(|error| ProofError { class: Class::Worker, doing, why: error.to_string() })
 }
 
-fn from_json<T: DeserializeOwned>(doing: &'static str, bytes: &[u8]) -> Result<T, ProofError> {
+fn from_json<T: DeserializeOwned>(doing: &'static str, class: Class, bytes: &[u8]) -> Result<T, ProofError> {
     serde_json::from_slice(bytes).map_err(|error| ProofError {
-        class: Class::Data,
+        class,
         doing,
         why: format!("the output of the phase before cannot be read: {error}"),
     })

@@ -3,6 +3,7 @@
 //! They read and write the sector's files as they are told to and keep no rule about them: which file may be
 //! reused, restored or removed is decided in `worker`. Each call blocks for as long as the stage takes.
 
+pub use super::labels::replica_id;
 #[cfg(feature = "proofs")]
 use super::real;
 use super::{PoRep, ProofError, Prover, simulated};
@@ -44,6 +45,21 @@ pub fn precommit1(prover: Prover, replica: &Replica<'_>) -> Result<Vec<u8>, Proo
     }
 }
 
+/// Whether the labels of these nodes of a layer follow from the layer before it, by computing them anew. Both layers
+/// must be there. About 15 short reads a node.
+///
+/// # Errors
+/// A layer cannot be read, or what the prover says.
+pub fn labels_hold(prover: Prover, replica: &Replica<'_>, layer: u32, nodes: &[u64]) -> Result<bool, ProofError> {
+    match prover {
+        Prover::Simulated => simulated::labels_hold(replica, layer, nodes),
+        #[cfg(feature = "proofs")]
+        Prover::Real => real::labels_hold(replica, layer, nodes),
+        #[cfg(not(feature = "proofs"))]
+        Prover::Real => Err(absent("checking labels")),
+    }
+}
+
 /// Trees, and the replica encoded in place over the zeros of the sealed file.
 ///
 /// # Errors
@@ -78,7 +94,7 @@ pub fn vanilla(prover: Prover, replica: &Replica<'_>, sealed: &Sealed, seed: Has
 /// Class `Environment` when the Groth parameters are not there.
 pub fn snark(prover: Prover, statement: &PoRep, vanilla: &[u8]) -> Result<Vec<u8>, ProofError> {
     match prover {
-        Prover::Simulated => simulated::snark(statement, vanilla),
+        Prover::Simulated => Ok(simulated::snark(statement, vanilla)),
         #[cfg(feature = "proofs")]
         Prover::Real => real::snark(statement, vanilla),
         #[cfg(not(feature = "proofs"))]
@@ -96,6 +112,17 @@ pub fn class_of_io(error: &io::Error) -> Class {
     if scarce { Class::Resource } else { Class::Environment }
 }
 
+/// How the GPU crates begin what they have to say: bellperson, ec-gpu-gen and rust-gpu-tools.
+const LOST_GPU: &[&str] = &[
+    "Encountered a GPU Error",
+    "GPUError",
+    "EC GPU error",
+    "GPU tools error",
+    "GPU call was aborted",
+    "Cuda Error",
+    "Opencl3 Error",
+];
+
 /// What kind of thing failed, for the text of a panic or of an error that lost its type on the way.
 /// `None` when the text does not say.
 pub fn class_of_text(text: &str) -> Option<Class> {
@@ -104,8 +131,8 @@ pub fn class_of_text(text: &str) -> Option<Class> {
     if scarce.iter().any(|code| text.contains(code)) {
         return Some(Class::Resource);
     }
-    let absent = ["No cached parameters found", "No cached srs key found"];
-    absent.iter().any(|words| text.contains(words)).then_some(Class::Environment)
+    let environment = ["No cached parameters found", "No cached srs key found", "Invalid parameters file"];
+    environment.iter().chain(LOST_GPU).any(|words| text.contains(words)).then_some(Class::Environment)
 }
 
 /// What every call of the real prover gives where there is none.
@@ -127,5 +154,16 @@ mod tests {
         assert_eq!(class_of_io(&io::Error::from_raw_os_error(nix::libc::EMFILE)), Class::Resource);
         assert_eq!(class_of_io(&io::Error::from(io::ErrorKind::PermissionDenied)), Class::Environment);
         assert_eq!(class_of_text("index out of bounds"), None);
+    }
+
+    // matrix: E11
+    #[test]
+    fn missing_parameters_and_a_lost_gpu_are_never_the_sectors_fault() {
+        for text in [
+            "No cached parameters found for stacked-proof-of-replication [failure finding v28.params]",
+            "Encountered a GPU Error: EC GPU error: GPU tools error: Cuda Error: 999",
+        ] {
+            assert_eq!(class_of_text(text), Some(Class::Environment), "{text}");
+        }
     }
 }

@@ -158,6 +158,7 @@ fn a_missing_mount_is_refused_before_anything_is_made() {
     open_with(&declared, || Ok(Mounts::parse(table.as_bytes()))).unwrap();
 }
 
+// matrix: F7
 #[test]
 fn a_repo_that_was_unmounted_or_covered_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
@@ -193,6 +194,7 @@ fn a_folder_that_cannot_be_made_is_named_and_held() {
     assert_eq!(fs::read_to_string(dir.path().join("sealed")).unwrap(), "a file in the way");
 }
 
+// matrix: F11
 #[test]
 fn files_have_the_names_of_lotus_and_are_found_again() {
     let dir = tempfile::tempdir().unwrap();

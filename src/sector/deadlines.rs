@@ -2,7 +2,7 @@
 
 use super::{
     PROVE_COMMIT_WINDOW,
-    next::{ChainNow, Facts},
+    facts::{ChainNow, Facts},
     policy::Policy,
     record::{Record, Stage},
 };

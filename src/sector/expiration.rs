@@ -33,6 +33,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    // matrix: D15
     #[test]
     fn a_lifetime_is_kept_inside_the_networks_bounds() {
         let after = |lifetime| expiration(Epoch::new(1_000), lifetime, 150).since(Epoch::new(1_000));
@@ -43,6 +44,7 @@ mod tests {
     }
 
     proptest! {
+        // matrix: D15
         #[test]
         fn the_actor_takes_it_for_a_day(head in 0..10_000_000i64, lifetime: i64, delay in 0..1_000i64, late in 0..=2_880i64) {
             let expires = expiration(Epoch::new(head), lifetime, delay);

@@ -3,9 +3,10 @@
 //! Pure: facts come in, the next state or the next wish comes out. Nothing here talks to a disk, a chain
 //! or a clock, and nothing outside this module decides where a sector goes.
 
+mod active;
 pub mod deadlines;
 mod expiration;
-mod leaving;
+mod facts;
 mod machine;
 mod next;
 pub mod operator;
@@ -15,8 +16,9 @@ mod record;
 pub(crate) mod tests;
 
 pub use expiration::{PROVE_COMMIT_WINDOW, expiration};
+pub use facts::{ChainNow, Facts, MessageView, OnChainPreCommit, OnChainSector, is_stale};
 pub use machine::{EDGES, Event, EventKind, State};
-pub use next::{ChainNow, Facts, MessageView, Next, OnChainPreCommit, OnChainSector, Wait, WakeUp, is_stale, next};
+pub use next::{Next, Wait, WakeUp, next};
 pub use policy::Policy;
 pub use record::{
     Activation, Attempt, Class, Commit, Failure, Landed, MessageId, PreCommit, Record, Refused, Sealed, Seed, Stage,

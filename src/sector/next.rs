@@ -4,104 +4,14 @@
 //! The truth is the chain: whatever it shows about a sector is looked at before anything is done.
 
 use super::{
+    active,
     deadlines::{proof_missed, prove_by, prove_from, ticket_expired, ticket_too_short},
-    leaving,
+    facts::{ChainNow, Facts, MessageView, OnChainPreCommit},
     machine::{Event, EventKind, State},
     policy::{self, Policy, cooling, parked},
-    record::{Activation, Class, Failure, Landed, Record, Seed, Stage},
+    record::{Class, Failure, Landed, Record, Seed, Stage},
 };
-use crate::units::{AttoFil, Epoch, Hash32, UnixMillis};
-
-/// The chain as of the last head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChainNow {
-    /// Head height.
-    pub head: Epoch,
-    /// Highest epoch that no reorganisation can undo.
-    pub finalized: Epoch,
-    /// Epochs from pre-commit to seed.
-    pub challenge_delay: i64,
-    /// Seconds of an epoch.
-    pub epoch_secs: u64,
-    /// The head is too old: the node is behind or cut off, and nothing is decided by it that a newer head may show
-    /// otherwise. See [`is_stale`].
-    pub stale: bool,
-}
-
-/// Epochs, and milliseconds, that a head may be old; the longer of the two counts.
-const STALE_EPOCHS: u64 = 10;
-const STALE_MS: u64 = 5 * 60 * 1_000;
-
-/// Whether a head made at `made` is too old at `now` to decide deadlines by.
-pub fn is_stale(made: UnixMillis, now: UnixMillis, epoch_secs: u64) -> bool {
-    now.ms_since(made) > STALE_MS.max(epoch_secs.saturating_mul(STALE_EPOCHS * 1_000))
-}
-
-/// A pre-commit as the chain shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnChainPreCommit {
-    /// Epoch it executed at.
-    pub epoch: Epoch,
-    /// Ticket epoch it names.
-    pub ticket_epoch: Epoch,
-    /// CommR it names.
-    pub comm_r: Hash32,
-    /// Locked deposit.
-    pub deposit: AttoFil,
-}
-
-/// A sector as the chain shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnChainSector {
-    /// Since when, until when, at what pledge.
-    pub activation: Activation,
-    /// The chain lists it as faulty.
-    pub faulty: bool,
-}
-
-/// What became of the sector's current message, as far as known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MessageView {
-    /// In the outbox, not yet taken by a node.
-    Intended {
-        /// Why the last attempt to push it failed, if it did.
-        trouble: Option<String>,
-    },
-    /// In the mempool.
-    Pushed,
-    /// Executed, at this height.
-    Landed {
-        /// 0 is success.
-        exit_code: i64,
-        /// The code is about this sector: no other is in the message, or the return value names it.
-        own: bool,
-        /// Height of the executing tipset.
-        height: Epoch,
-    },
-    /// Refused by the node's simulation; it was never sent.
-    Refused {
-        /// The node's words.
-        why: String,
-    },
-}
-
-/// What the chain says of one sector, all read at one head. A sector in `Proving` is only reported when the chain
-/// lists it as faulty or no longer at all.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts {
-    /// Its pre-commit, when there is one.
-    pub precommit: Option<OnChainPreCommit>,
-    /// The sector itself, when it is active.
-    pub sector: Option<OnChainSector>,
-    /// Its number was used.
-    pub allocated: bool,
-    /// The value the chain gives now for the epoch of the record's ticket, when it was asked.
-    pub ticket: Option<Hash32>,
-    /// The interactive seed of its pre-commit epoch, once the chain is that far.
-    pub seed: Option<Seed>,
-    /// Its current message: the prove-commit if there is one, else the pre-commit.
-    pub message: Option<MessageView>,
-}
+use crate::units::{Epoch, UnixMillis};
 
 /// Until when something waits, and what wakes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +22,8 @@ pub enum WakeUp {
     At(Epoch),
     /// This moment.
     Time(UnixMillis),
+    /// Funds in the worker's wallet.
+    Funds,
     /// An operator.
     Operator,
 }
@@ -216,14 +128,14 @@ fn with_chain(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, 
         State::WaitSeed => wait_seed(record, facts, chain, policy, now),
         State::Committing => committing(record, facts, chain, policy),
         State::CommitWait => commit_wait(record, facts, chain, policy, now),
-        State::FinalizeSector => finalize(facts, chain),
+        State::FinalizeSector => active::finalize(facts, chain),
         State::SealFailed => seal_failed(record, facts, chain, policy),
         State::PreCommitFailed => precommit_failed(record, facts, chain, policy, now),
         State::CommitFailed => commit_failed(record, facts, chain, policy, now),
-        State::Proving => proving(record, facts, chain),
-        State::Faulty | State::FaultReported => faulty(record, facts, chain),
-        State::Terminating => leaving::terminating(record, facts, chain, policy, now),
-        State::Removing => leaving::removing(record, facts),
+        State::Proving => active::proving(record, facts, chain),
+        State::Faulty | State::FaultReported => active::faulty(record, facts, chain),
+        State::Terminating => active::terminating(record, facts, chain, policy, now),
+        State::Removing => active::removing(record, facts),
         State::Packing
         | State::ComputeProofFailed
         | State::PackingFailed
@@ -306,12 +218,15 @@ fn on_old_head(wish: Next) -> Next {
     if holds { wish } else { wait("the node to catch up with the chain: its head is too old", WakeUp::NextHead) }
 }
 
+/// What the chain gives now for the epoch of the ticket; a value for another epoch is of a ticket before it.
+fn ticket_now(record: &Record, facts: &Facts) -> Option<crate::units::Hash32> {
+    let (epoch, value) = facts.ticket?;
+    record.ticket.as_ref().is_some_and(|ticket| ticket.epoch == epoch).then_some(value)
+}
+
 /// Whether a reorganisation went back past the ticket: the chain would refuse every proof of this replica.
 fn ticket_changed(record: &Record, facts: &Facts) -> bool {
-    match (&record.ticket, facts.ticket) {
-        (Some(ticket), Some(value)) => ticket.value != value,
-        (None, _) | (_, None) => false,
-    }
+    ticket_now(record, facts).is_some_and(|value| record.ticket.as_ref().is_some_and(|ticket| ticket.value != value))
 }
 
 /// Why the number can never become this sector, when the chain shows that.
@@ -423,7 +338,7 @@ fn lost(record: &Record, error: &str) -> Next {
 /// The sector is lost once its proof can no longer land.
 fn missed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) -> Option<Next> {
     let at = proof_missed(record, facts, chain, policy).filter(|_| facts.sector.is_none())?;
-    Some(lost(record, &format!("its proof was not on chain by epoch {at}")))
+    Some(lost(record, &format!("its proof was not on chain by {at}")))
 }
 
 fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, now: UnixMillis) -> Next {
@@ -447,7 +362,7 @@ fn precommitting(record: &Record, facts: &Facts, chain: ChainNow, policy: &Polic
         return late;
     }
     // a deposit depends on it
-    if facts.ticket.is_none() {
+    if ticket_now(record, facts).is_none() {
         return wait("the ticket to be read again from the chain", WakeUp::NextHead);
     }
     Next::SubmitPreCommit
@@ -481,11 +396,16 @@ fn wait_seed(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy, n
         };
     }
     let ready_at = here.epoch.plus(chain.challenge_delay).plus(policy.seed_confidence);
-    match &facts.seed {
+    match seed_of(facts, here.epoch, chain) {
         _ if chain.head < ready_at => wait("the interactive seed", WakeUp::At(ready_at)),
         Some(seed) => Next::Record(Event::SeedReady { seed: seed.clone() }),
         None => wait("the seed to be read from the chain", WakeUp::NextHead),
     }
+}
+
+/// The seed that belongs to a pre-commit of this epoch, if that is the one that was read.
+fn seed_of(facts: &Facts, precommitted: Epoch, chain: ChainNow) -> Option<&Seed> {
+    facts.seed.as_ref().filter(|seed| seed.epoch == precommitted.plus(chain.challenge_delay))
 }
 
 /// Not on chain: what does its message say?
@@ -544,12 +464,13 @@ fn committing(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy) 
         (None, Some(_)) if facts.allocated => return lost(record, GONE),
         (Some(_) | None, _) => return Next::Record(Event::PreCommitReverted),
     };
-    if let Some(seed) = &facts.seed
+    let seed = seed_of(facts, here, chain);
+    if let Some(seed) = seed
         && Some(seed) != record.seed.as_ref()
     {
         return Next::Record(Event::SeedReady { seed: seed.clone() });
     }
-    match (&record.porep, &facts.seed) {
+    match (&record.porep, seed) {
         (None, _) if record.seed.is_none() => wait("the seed to be read from the chain", WakeUp::NextHead),
         (None, _) => Next::Work(Stage::Commit),
         (Some(_), Some(_)) => submit_commit(record, facts, chain, policy, here),
@@ -567,7 +488,7 @@ fn submit_commit(record: &Record, facts: &Facts, chain: ChainNow, policy: &Polic
     }
     if executes > last {
         let sure = last.plus(policy.message_confidence).plus(1);
-        return wait(format!("the end of its deadline, epoch {last}, to be sure"), WakeUp::At(sure));
+        return wait(format!("the end of its deadline at {last} to be certain"), WakeUp::At(sure));
     }
     let sent = record.commit.as_ref().is_some_and(|commit| commit.message.is_some());
     match outstanding(facts, chain, policy, "prove-commit") {
@@ -589,7 +510,7 @@ fn commit_wait(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy,
         Next::Record(Event::CommitFailed { failure, retry_at })
     };
     if let Some(at) = proof_missed(record, facts, chain, policy) {
-        let why = format!("the sector was not on chain by epoch {at}");
+        let why = format!("the sector was not on chain by {at}");
         return failed(failure(Class::Chain, "sending the prove-commit", why));
     }
     match (outstanding(facts, chain, policy, "prove-commit"), &facts.message) {
@@ -602,15 +523,6 @@ fn commit_wait(record: &Record, facts: &Facts, chain: ChainNow, policy: &Policy,
         }
         (Err(failure), _) => failed(failure),
     }
-}
-
-fn finalize(facts: &Facts, chain: ChainNow) -> Next {
-    let Some(sector) = &facts.sector else { return Next::Record(Event::CommitReverted) };
-    let ahead = sector.activation.epoch.since(chain.finalized);
-    if ahead <= 0 {
-        return Next::Work(Stage::Finalize);
-    }
-    wait("finality: the cache is kept until no reorganisation can ask for it", WakeUp::At(chain.head.plus(ahead)))
 }
 
 /// Sealed again with the ticket it has: the chain may hold a pre-commit with it, and only the same ticket gives the
@@ -678,29 +590,5 @@ fn compute_proof_failed(record: &Record, now: UnixMillis) -> Next {
             Next::Record(Event::SealPreCommitFailed { failure: failure.clone(), retry_at: now })
         }
         Some(_) | None => Next::Record(Event::RetryComputeProof),
-    }
-}
-
-/// A node that is behind does not know the sector yet: then it is not gone.
-pub(super) fn knows(record: &Record, chain: ChainNow) -> bool {
-    record.activation.as_ref().is_none_or(|activation| activation.epoch <= chain.finalized)
-}
-
-fn proving(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
-    match &facts.sector {
-        Some(sector) if !sector.faulty => Next::Rest,
-        None if !knows(record, chain) => Next::Rest,
-        // gone is a fault as well: the states of faults lead on from there
-        Some(_) | None => Next::Record(Event::Faulty),
-    }
-}
-
-fn faulty(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
-    match (&facts.sector, record.state) {
-        (None, _) if !knows(record, chain) => wait("the node to be as far as the sector", WakeUp::NextHead),
-        (Some(sector), _) if !sector.faulty => Next::Record(Event::Recovered),
-        (_, State::Faulty) => Next::Record(Event::FaultReported),
-        (None, _) => Next::Record(Event::FaultedFinal),
-        (Some(_), _) => wait("an operator: the chain lists the sector as faulty", WakeUp::Operator),
     }
 }

@@ -1,8 +1,8 @@
 //! What an operator may do to a sector, what it costs, and what to do instead. Pure; the chain is the truth here too.
 
 use super::{
+    facts::{ChainNow, Facts, MessageView},
     machine::{Event, State},
-    next::{ChainNow, Facts, MessageView},
     record::{Failure, Record},
 };
 
@@ -103,10 +103,7 @@ fn remove(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal> {
         State::Removing => return refuse("its files are being removed already", "`sectors show` says how far it is"),
         State::Removed => return refuse("the sector is removed already", "nothing is to be done"),
         State::FinalizeSector | State::Proving | State::Faulty | State::FaultReported => return active(record),
-        State::CommitWait => {
-            let why = "its prove-commit may still make it active, and an active sector without files is a fault";
-            return refuse(why, "wait for the outcome, then terminate or remove it");
-        }
+        State::CommitWait => return undecided(),
         State::Terminating if record.termination.is_some() => {
             return refuse("its termination is under way", "its files are removed by themselves once that is final");
         }
@@ -129,6 +126,11 @@ fn remove(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal> {
     if facts.sector.is_some() {
         return active(record);
     }
+    // put back by an operator while its prove-commit was on its way
+    let sent = record.commit.as_ref().is_some_and(|commit| commit.message.is_some());
+    if sent && record.activation.is_none() && may_land(record, facts) {
+        return undecided();
+    }
     let mut costs = Vec::new();
     if let Some(precommit) = &facts.precommit {
         costs.push(format!("the deposit of {} that is locked for its pre-commit is lost", precommit.deposit));
@@ -138,6 +140,11 @@ fn remove(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal> {
     }
     costs.extend(work(record.state).map(str::to_owned));
     Ok(Verdict { event: Event::RemoveAsked, needs_yes: !costs.is_empty(), costs })
+}
+
+fn undecided() -> Result<Verdict, Refusal> {
+    let why = "its prove-commit may still make it active, and an active sector without files is a fault";
+    refuse(why, "wait for the outcome, then terminate or remove it")
 }
 
 fn active(record: &Record) -> Result<Verdict, Refusal> {
@@ -177,7 +184,8 @@ const fn work(state: State) -> Option<&'static str> {
 fn may_land(record: &Record, facts: &Facts) -> bool {
     record.current_message().is_some()
         && match &facts.message {
-            None | Some(MessageView::Intended { .. } | MessageView::Pushed) => true,
+            None => !facts.allocated,
+            Some(MessageView::Intended { .. } | MessageView::Pushed) => true,
             Some(MessageView::Landed { .. } | MessageView::Refused { .. }) => false,
         }
 }
@@ -220,7 +228,7 @@ fn terminate(record: &Record, facts: Option<&Facts>) -> Result<Verdict, Refusal>
     let pledge = there.activation.pledge;
     let costs = vec![
         format!("the termination fee, a part of its pledge of {pledge}; the rest comes back"),
-        format!("its power and its rewards until epoch {}", there.activation.expiration),
+        format!("its power and its rewards until {}", there.activation.expiration),
         "its replica; another sector is sealed in its place unless the target is lowered".to_owned(),
     ];
     Ok(Verdict { event: Event::TerminateAsked, costs, needs_yes: true })

@@ -282,10 +282,10 @@ impl Record {
         self.failure = Some(failure.clone());
     }
 
+    /// The message of a proof is not forgotten with it: as long as it may land, no other is sent.
     fn forget_proof(&mut self) {
         self.seed = None;
         self.porep = None;
-        self.commit = None;
     }
 
     /// What the event says about trying: how often, when again, and why not yet.
@@ -337,6 +337,23 @@ impl Record {
         }
     }
 
+    /// A proof that says something against the replica.
+    fn disproved(&mut self, failure: &Failure) {
+        let against = u32::from(failure.class == Class::Data);
+        self.invalid_proofs = self.invalid_proofs.saturating_add(against);
+    }
+
+    /// A message that is known stays known, also when the pre-commit is found on chain without it.
+    fn precommitted(&mut self, message: Option<MessageId>, landed: Option<Landed>) {
+        let known = self.precommit.take().and_then(|precommit| precommit.message);
+        self.precommit = Some(PreCommit { message: message.or(known), landed });
+    }
+
+    fn terminated(&mut self, epoch: Option<Epoch>) {
+        let message = self.termination.take().and_then(|termination| termination.message);
+        self.termination = Some(Termination { message, epoch });
+    }
+
     /// What the event says about the sector itself.
     fn take(&mut self, event: &Event) {
         match event {
@@ -350,30 +367,19 @@ impl Record {
                 self.precommit = None;
                 self.forget_proof();
             }
-            Event::ComputeProofFailed { failure, .. } => {
-                self.commit = None;
-                let invalid = u32::from(failure.class == Class::Data);
-                self.invalid_proofs = self.invalid_proofs.saturating_add(invalid);
-            }
+            Event::ComputeProofFailed { failure, .. } => self.disproved(failure),
             Event::CommitFailed { failure, .. } => {
                 self.commit = None;
-                let refused = u32::from(failure.class == Class::Data);
-                self.invalid_proofs = self.invalid_proofs.saturating_add(refused);
+                self.disproved(failure);
             }
-            Event::PreCommitted { message } => {
-                let known = self.precommit.take().and_then(|precommit| precommit.message);
-                self.precommit = Some(PreCommit { message: message.clone().or(known), landed: None });
-            }
+            Event::PreCommitted { message } => self.precommitted(message.clone(), None),
             Event::PreCommitLanded { landed } => {
-                let message = self.precommit.take().and_then(|p| p.message);
-                self.precommit = Some(PreCommit { message, landed: Some(landed.clone()) });
+                self.precommitted(None, Some(landed.clone()));
                 self.seed = None;
                 self.porep = None;
             }
             Event::PreCommitReverted => {
-                if let Some(precommit) = &mut self.precommit {
-                    precommit.landed = None;
-                }
+                self.precommitted(None, None);
                 self.forget_proof();
             }
             Event::SeedReady { seed } => {
@@ -400,15 +406,8 @@ impl Record {
             Event::TerminateSent { message } => {
                 self.termination = Some(Termination { message: message.clone(), epoch: None });
             }
-            Event::Terminated { epoch } => {
-                let message = self.termination.take().and_then(|termination| termination.message);
-                self.termination = Some(Termination { message, epoch: Some(*epoch) });
-            }
-            Event::TerminateReverted => {
-                if let Some(termination) = &mut self.termination {
-                    termination.epoch = None;
-                }
-            }
+            Event::Terminated { epoch } => self.terminated(Some(*epoch)),
+            Event::TerminateReverted => self.terminated(None),
             Event::TerminateAsked | Event::TerminateFailed { .. } => self.termination = None,
             Event::Packed
             | Event::PreCommit1Done

@@ -1,11 +1,14 @@
 //! The whole machine, looked at from outside: every pair of the table, every answer of [`next`], every order of an
 //! operator, random lives. Here is what the tests are made of.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test names the answers it expects; every other one fails it")]
+
 mod deadlines;
 mod failures;
 mod lives;
 mod operator;
 mod table;
+mod today;
 mod wishes;
 
 use super::{Event as Ev, EventKind as E, State as S, *};
@@ -133,7 +136,8 @@ pub(crate) fn all_facts() -> Vec<Facts> {
     let mut all = Vec::new();
     for precommit in [None, Some(on_chain(2)), Some(on_chain(99))] {
         for sector in [None, Some(sector(false)), Some(sector(true))] {
-            let (same, changed) = (Some(ticket(8_000).value), Some(Hash32([99; 32])));
+            let drawn = |value| Some((Epoch::new(8_000), value));
+            let (same, changed) = (drawn(ticket(8_000).value), drawn(Hash32([99; 32])));
             for (allocated, ticket) in [(false, None), (false, same), (false, changed), (true, None), (true, changed)] {
                 for seed in [None, Some(seed(1)), Some(seed(2))] {
                     all.extend(messages.iter().map(|message| Facts {
@@ -190,7 +194,7 @@ fn assert_awake(record: &Record, facts: Option<&Facts>, answer: &Next) {
                 WakeUp::At(epoch) => assert!(*epoch > HEAD, "{state}: {epoch} is over"),
                 WakeUp::Time(at) => assert!(*at > NOW),
                 WakeUp::Operator => assert!(reason.starts_with("an operator: "), "{reason}"),
-                WakeUp::NextHead => {}
+                WakeUp::NextHead | WakeUp::Funds => {}
             }
         }
         Next::DrawTicket | Next::Work(_) | Next::SubmitPreCommit | Next::SubmitCommit | Next::SubmitTerminate => {

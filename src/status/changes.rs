@@ -2,7 +2,7 @@
 //! terminal. Pure; only running figures are thinned out, by the snapshots' own time.
 
 use super::{Alarm, Preparing, SectorStatus, SlotStatus, Snapshot, text, words};
-use crate::units::UnixMillis;
+use crate::{sector::State, units::UnixMillis};
 use std::collections::BTreeMap;
 
 /// A running figure gets a line this often.
@@ -80,10 +80,12 @@ impl Narrator {
                 self.say(&subject, now.at, sector.waits_for.clone());
             }
         }
-        // a sector leaves the list by one way only: it is proven and finalized
+        // a sector leaves the list in one of two ways: it is proven and finalized, or its files are removed
         for gone in before.iter().filter(|s| now.sectors.iter().all(|n| n.number != s.number)) {
             self.said.remove(&format!("sector {}", gone.number));
-            lines.push(format!("sector {} {} -> Proving", gone.number, gone.state));
+            let removed = [State::Removing, State::Terminating].iter().any(|state| gone.state == state.as_str());
+            let to = if removed { State::Removed } else { State::Proving };
+            lines.push(format!("sector {} {} -> {to}", gone.number, gone.state));
         }
     }
 

@@ -4,9 +4,12 @@
 
 pub mod changes;
 pub mod info;
+pub mod orders;
 pub mod paint;
 pub mod sectors;
+pub mod stake;
 pub mod text;
+pub mod waiting;
 pub mod words;
 
 use crate::units::{AttoFil, Bytes, Epoch, MinerId, RepoName, SectorNumber, SlotName, UnixMillis};
@@ -83,6 +86,9 @@ pub struct Snapshot {
     pub slots: Vec<SlotStatus>,
     /// Sectors in flight (not yet Proving), by number.
     pub sectors: Vec<SectorStatus>,
+    /// Messages that sectors share or will share, oldest first; those that are settled are left out.
+    #[serde(default)]
+    pub batches: Vec<BatchStatus>,
     /// Number of sectors per state, failures included.
     pub counts: Vec<(String, u64)>,
     /// Repos.
@@ -113,10 +119,12 @@ impl Snapshot {
                 trouble: None,
                 messages_pending: 0,
                 worker_balance: None,
+                epoch_secs: None,
             },
-            target: Target { wanted: 0, proving: 0, in_flight: 0, eta_ms: None },
+            target: Target { wanted: 0, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
             slots: Vec::new(),
             sectors: Vec::new(),
+            batches: Vec::new(),
             counts: Vec::new(),
             repos: Vec::new(),
             scheduling: Scheduling::default(),
@@ -153,13 +161,19 @@ pub struct ChainStatus {
     pub messages_pending: u64,
     /// Worker balance, once known.
     pub worker_balance: Option<AttoFil>,
+    /// Seconds of an epoch, once known.
+    #[serde(default)]
+    pub epoch_secs: Option<u64>,
 }
 
 /// Progress towards the declared pledge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Target {
-    /// Sectors declared.
+    /// Sectors that are wanted in all: declared, or ordered.
     pub wanted: u64,
+    /// How many of them were ordered by `seald sectors pledge` beyond what the manifest declares.
+    #[serde(default)]
+    pub ordered: u64,
     /// Sectors in state Proving.
     pub proving: u64,
     /// Sectors in flight.
@@ -206,12 +220,75 @@ pub struct SectorStatus {
     pub slot: Option<String>,
     /// What it waits for, when it waits.
     pub waits_for: Option<String>,
-    /// Until when at the latest, or when it is looked at next.
+    /// Since when it waits for that.
+    #[serde(default)]
+    pub since: Option<UnixMillis>,
+    /// Until when at the latest, or when it is looked at next; absent when that is the next chain head.
     pub until: Option<String>,
+    /// The nearest epoch by which something must have happened on chain.
+    #[serde(default)]
+    pub deadline: Option<DeadlineStatus>,
+    /// What is locked on chain for it: its deposit, or its pledge once it is active.
+    #[serde(default)]
+    pub stake: Option<AttoFil>,
     /// Last failure.
     pub failure: Option<String>,
     /// Attempts at the present step.
     pub attempts: u32,
+}
+
+impl SectorStatus {
+    /// A sector in `state`, of which nothing else is said.
+    pub fn new(number: SectorNumber, state: impl Into<String>, entered: UnixMillis) -> Self {
+        Self {
+            number,
+            state: state.into(),
+            entered,
+            step: None,
+            permille: None,
+            eta_ms: None,
+            slot: None,
+            waits_for: None,
+            since: None,
+            until: None,
+            deadline: None,
+            stake: None,
+            failure: None,
+            attempts: 0,
+        }
+    }
+}
+
+/// An epoch by which something must have happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineStatus {
+    /// What, such as `its proof to be on chain`.
+    pub what: String,
+    /// The last epoch that will do.
+    pub epoch: Epoch,
+    /// Epochs from the head to it; negative once it is missed.
+    pub slack: i64,
+}
+
+/// A message that sectors share, from the moment the first one waits in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchStatus {
+    /// What the outbox calls it.
+    pub id: String,
+    /// What it is for, such as `pre_commit`.
+    pub kind: String,
+    /// `open`, `sealed`, `sent`, `landed`, `settled`.
+    pub state: String,
+    /// Its sectors.
+    pub sectors: Vec<SectorNumber>,
+    /// Since when the first of them waits.
+    pub oldest: UnixMillis,
+    /// When it goes although there is room in it; absent once it has gone.
+    pub leaves: Option<UnixMillis>,
+    /// What it waits for.
+    pub waits_for: Option<String>,
+    /// The chain messages that carried or carry it, the newest last.
+    pub cids: Vec<String>,
 }
 
 /// One repo.

@@ -2,8 +2,9 @@
 //! database and from the last snapshot; text is rendered from the same values that `--json` prints.
 
 use super::{
-    DaemonState, SectorStatus, Snapshot,
+    BatchStatus, DaemonState, DeadlineStatus, SectorStatus, Snapshot,
     paint::{Colour, Side, Table, Tone, cell, maybe, toned},
+    stake::Stake,
     text, words,
 };
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     units::{Epoch, SectorNumber, SectorSize, UnixMillis},
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Raised when a field of these reports changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
@@ -45,27 +47,63 @@ pub struct Row {
     pub activation: Option<Epoch>,
     /// What it waits for, as the daemon last said.
     pub waits_for: Option<String>,
+    /// Since when it waits for that.
+    pub since: Option<UnixMillis>,
     /// Last failure.
     pub failure: Option<Failure>,
 }
 
-impl List {
-    /// The list of `records`, those in `state` only when one is given. `last` is the daemon's last snapshot.
-    pub fn new(records: &[Record], unreadable: Vec<String>, state: Option<State>, last: Option<&Snapshot>) -> Self {
-        let mut chosen: Vec<&Record> = records.iter().filter(|r| state.is_none_or(|s| s == r.state)).collect();
-        chosen.sort_by_key(|record| record.number);
-        let row = |record: &&Record| Row {
-            number: record.number,
-            state: record.state,
-            entered: record.entered,
-            ticket: record.ticket.as_ref().map(|ticket| ticket.epoch),
-            precommit: record.precommit.as_ref().and_then(|p| p.landed.as_ref()).map(|landed| landed.epoch),
-            seed: record.seed.as_ref().map(|seed| seed.epoch),
-            activation: record.activation.as_ref().map(|activation| activation.epoch),
-            waits_for: in_flight(last, record).and_then(|status| status.waits_for.clone()),
-            failure: record.failure.clone(),
+/// Which sectors are listed: those that every part of it lets through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Choice {
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Only those whose wait or failure says this somewhere, in whatever letters.
+    pub why: Option<String>,
+    /// Only those that failed last, or for good.
+    pub failed: bool,
+    /// Only those that wait.
+    pub waiting: bool,
+}
+
+impl Choice {
+    fn takes(&self, row: &Row) -> bool {
+        let says = |wanted: &String| {
+            let wanted = wanted.to_lowercase();
+            let wait = row.waits_for.as_ref().map(|reason| reason.to_lowercase());
+            let failure = row.failure.as_ref().map(|failure| failed(failure).to_lowercase());
+            [wait, failure].into_iter().flatten().any(|reason| reason.contains(&wanted))
         };
-        Self { format_version: FORMAT_VERSION, sectors: chosen.iter().map(row).collect(), unreadable }
+        self.state.is_none_or(|state| state == row.state)
+            && self.why.as_ref().is_none_or(says)
+            && (!self.failed || row.failure.is_some() || row.state.is_failure())
+            && (!self.waiting || row.waits_for.is_some())
+    }
+}
+
+impl List {
+    /// The list of those of `records` that are chosen. `last` is the daemon's last snapshot.
+    pub fn new(records: &[Record], unreadable: Vec<String>, choice: &Choice, last: Option<&Snapshot>) -> Self {
+        let said: BTreeMap<SectorNumber, &SectorStatus> =
+            last.iter().flat_map(|last| &last.sectors).map(|status| (status.number, status)).collect();
+        let row = |record: &Record| {
+            let status = said.get(&record.number).filter(|status| is_about(status, record));
+            Row {
+                number: record.number,
+                state: record.state,
+                entered: record.entered,
+                ticket: record.ticket.as_ref().map(|ticket| ticket.epoch),
+                precommit: record.precommit.as_ref().and_then(|p| p.landed.as_ref()).map(|landed| landed.epoch),
+                seed: record.seed.as_ref().map(|seed| seed.epoch),
+                activation: record.activation.as_ref().map(|activation| activation.epoch),
+                waits_for: status.and_then(|status| status.waits_for.clone()),
+                since: status.and_then(|status| status.since),
+                failure: record.failure.clone(),
+            }
+        };
+        let mut sectors: Vec<Row> = records.iter().map(row).filter(|row| choice.takes(row)).collect();
+        sectors.sort_by_key(|row| row.number);
+        Self { format_version: FORMAT_VERSION, sectors, unreadable }
     }
 
     /// The list as text.
@@ -81,7 +119,7 @@ impl List {
             ("waits for", Side::Left),
         ]);
         for row in &self.sectors {
-            let Row { number, state, entered, ticket, precommit, seed, activation, waits_for, failure } = row;
+            let Row { number, state, entered, ticket, precommit, seed, activation, waits_for, failure, .. } = row;
             let epochs = [ticket, precommit, seed, activation].map(|epoch| maybe(epoch.map(Epoch::as_i64)));
             let age = cell(words::about(now.ms_since(*entered)));
             let head = [cell(number), toned(state, text::tone_of(state.as_str())), age];
@@ -90,7 +128,7 @@ impl List {
         }
         let mut out = if self.sectors.is_empty() { "no sectors\n".to_owned() } else { table.render(colour) };
         for what in &self.unreadable {
-            out.push_str(&format!("{}\n", colour.paint(Tone::Red, &format!("cannot be read: {what}"))));
+            out.push_str(&format!("{}\n", colour.paint(Tone::Red, &format!("quarantined, cannot be read: {what}"))));
         }
         out
     }
@@ -118,6 +156,10 @@ pub struct Show {
     pub sector: Record,
     /// What the daemon last said about it; absent when it is not in flight.
     pub status: Option<SectorStatus>,
+    /// The messages that carry it with others, as far as they are not settled.
+    pub batches: Vec<BatchStatus>,
+    /// Seconds of an epoch, once known.
+    pub epoch_secs: Option<u64>,
     /// Everything that happened to it, oldest first.
     pub history: Vec<HistoryLine>,
 }
@@ -125,8 +167,11 @@ pub struct Show {
 impl Show {
     /// The report on `sector`. `last` is the daemon's last snapshot.
     pub fn new(sector: Record, history: Vec<HistoryLine>, daemon: DaemonState, last: Option<&Snapshot>) -> Self {
-        let status = in_flight(last, &sector).cloned();
-        Self { format_version: FORMAT_VERSION, daemon, sector, status, history }
+        let status = last.and_then(|last| last.sectors.iter().find(|status| is_about(status, &sector))).cloned();
+        let batches = last.iter().flat_map(|last| &last.batches);
+        let batches = batches.filter(|batch| batch.sectors.contains(&sector.number)).cloned().collect();
+        let epoch_secs = last.and_then(|last| last.chain.epoch_secs);
+        Self { format_version: FORMAT_VERSION, daemon, sector, status, batches, epoch_secs, history }
     }
 
     /// The report as text.
@@ -136,7 +181,7 @@ impl Show {
         let name = colour.paint(Tone::Strong, &format!("sector {number}"));
         let mut out = format!("{name}   {} for {since}\n", colour.paint(text::tone_of(state.as_str()), state.as_str()));
         let mut facts = Table::new(&[("", Side::Left), ("", Side::Left)]);
-        let why = self.why(now).into_iter().map(|(key, value)| (key, Some(value)));
+        let why = self.why(now).into_iter().chain(self.stakes(now)).map(|(key, value)| (key, Some(value)));
         for (key, value) in why.chain(facts_of(&self.sector)) {
             if let Some(value) = value {
                 facts.row([toned(key, Tone::Dim), cell(value)], None);
@@ -166,8 +211,12 @@ impl Show {
                 why.push(("doing", format!("{step} on {slot}{done}{eta}")));
             }
             if let Some(reason) = &status.waits_for {
-                let until = status.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
-                why.push(("waits for", format!("{reason}{until}")));
+                why.push(("waits for", reason.clone()));
+                let since =
+                    status.since.map(|at| format!("{} UTC, {}", words::date(at), words::about(now.ms_since(at))));
+                why.extend(since.map(|since| ("since", since)));
+                let next_head = || "the next chain head".to_owned();
+                why.push(("until", status.until.clone().unwrap_or_else(next_head)));
             }
         }
         let Record { state, failure, attempts, retry_at, .. } = &self.sector;
@@ -182,12 +231,39 @@ impl Show {
         }
         why
     }
+
+    /// What time and money depend on it.
+    fn stakes(&self, now: UnixMillis) -> Vec<(&'static str, String)> {
+        let mut stakes = Vec::new();
+        if let Some(DeadlineStatus { what, epoch, slack }) = self.status.as_ref().and_then(|s| s.deadline.as_ref()) {
+            let time = |secs: u64| words::about(slack.unsigned_abs().saturating_mul(secs).saturating_mul(1000));
+            let about = self.epoch_secs.map(|secs| format!(", about {}", time(secs))).unwrap_or_default();
+            let late = if *slack < 0 { "missed by" } else { "slack" };
+            let slack = words::count(slack.unsigned_abs(), "epoch");
+            stakes.push(("deadline", format!("{what} by {epoch} ({late} {slack}{about})")));
+        }
+        let stake = match Stake::of(&self.sector) {
+            Some(Stake::Deposit(amount)) => format!("deposit of {amount}, locked on chain"),
+            Some(Stake::Pledge(amount)) => format!("pledge of {amount}, locked on chain"),
+            Some(Stake::Lost(amount)) => format!("deposit of {amount}, lost: no proof comes any more"),
+            None => "nothing is locked on chain".to_owned(),
+        };
+        stakes.push(("at stake", stake));
+        for BatchStatus { id, kind, state, sectors, oldest, leaves, waits_for, cids } in &self.batches {
+            let count = words::count(u64::try_from(sectors.len()).unwrap_or(u64::MAX), "sector");
+            let age = words::about(now.ms_since(*oldest));
+            let leaves = leaves.map(|at| format!(", leaves {}", words::within(at, now))).unwrap_or_default();
+            stakes.push(("batch", format!("{kind} {id}: {state}, {count}, the oldest for {age}{leaves}")));
+            stakes.extend(waits_for.iter().map(|reason| ("", format!("waits for {reason}"))));
+            stakes.extend(cids.iter().map(|cid| ("", format!("message {cid}"))));
+        }
+        stakes
+    }
 }
 
-fn in_flight<'a>(last: Option<&'a Snapshot>, record: &Record) -> Option<&'a SectorStatus> {
-    // a status that speaks of another state is older than the record
-    let same = |s: &&SectorStatus| s.number == record.number && s.state == record.state.as_str();
-    last?.sectors.iter().find(same)
+/// A status that speaks of another state is older than the record.
+fn is_about(status: &SectorStatus, record: &Record) -> bool {
+    status.number == record.number && status.state == record.state.as_str()
 }
 
 fn failed(Failure { class, doing, error }: &Failure) -> String {

@@ -3,7 +3,7 @@
 //! Pure. Nothing is cut: a line is longer than 100 columns only when a reason is.
 
 use super::{
-    Alarm, DaemonState, Preparing, RepoStatus, STALE_MS, SectorStatus, SlotStatus, Snapshot, Target,
+    Alarm, BatchStatus, DaemonState, Preparing, RepoStatus, STALE_MS, SectorStatus, SlotStatus, Snapshot, Target,
     paint::{Colour, Side, Table, Tone, cell, maybe, toned},
     words,
 };
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The whole status, each line ended.
 pub fn render(snapshot: &Snapshot, now: UnixMillis, colour: Colour, daemon: DaemonState) -> String {
     let view = View { now, colour };
-    let Snapshot { preparing, target, slots, sectors, counts, repos, alarms, .. } = snapshot;
+    let Snapshot { preparing, target, slots, sectors, batches, counts, repos, alarms, .. } = snapshot;
     let states: Vec<String> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
     let states = if states.is_empty() { String::new() } else { format!("states  {}\n", states.join(", ")) };
     [
@@ -25,6 +25,7 @@ pub fn render(snapshot: &Snapshot, now: UnixMillis, colour: Colour, daemon: Daem
         view.section("preparing", view.preparing(preparing)),
         view.section("slots", view.slots(slots)),
         view.section("sectors in flight", view.sectors(sectors)),
+        view.section("batches", view.batches(batches)),
         view.section("repos", view.repos(repos)),
         view.section("alarms", view.alarms(alarms)),
     ]
@@ -78,10 +79,11 @@ pub fn tone_of(state: &str) -> Tone {
 
 /// `2/5 proving, 1 in flight, ETA 3 min`.
 pub fn progress(target: &Target) -> String {
-    let Target { wanted, proving, in_flight, eta_ms } = target;
+    let Target { wanted, ordered, proving, in_flight, eta_ms } = target;
+    let ordered = if *ordered > 0 { format!(" ({ordered} ordered by command)") } else { String::new() };
     let eta = eta_ms.map(|ms| format!(", ETA {}", words::about(ms))).unwrap_or_default();
     let met = if *proving >= *wanted && *in_flight == 0 { ", target met" } else { "" };
-    format!("{proving}/{wanted} proving, {in_flight} in flight{eta}{met}")
+    format!("{proving}/{wanted} proving{ordered}, {in_flight} in flight{eta}{met}")
 }
 
 struct View {
@@ -210,6 +212,32 @@ impl View {
                 maybe(until.as_ref()),
             ];
             table.row(cells, failure_of(sector).map(|why| toned(why, Tone::Red)));
+        }
+        table.render(self.colour)
+    }
+
+    fn batches(&self, batches: &[BatchStatus]) -> String {
+        let mut table = Table::new(&[
+            ("batch", Side::Left),
+            ("for", Side::Left),
+            ("state", Side::Left),
+            ("sectors", Side::Right),
+            ("oldest", Side::Left),
+            ("leaves", Side::Left),
+            ("waits for", Side::Left),
+        ]);
+        for BatchStatus { id, kind, state, sectors, oldest, leaves, waits_for, .. } in batches {
+            let cells = [
+                // enough to tell them apart; `sectors show` has all of it
+                cell(id.chars().take(8).collect::<String>()),
+                cell(kind),
+                toned(state, Tone::Yellow),
+                cell(sectors.len()),
+                cell(words::about(self.now.ms_since(*oldest))),
+                maybe(leaves.map(|at| words::within(at, self.now))),
+                maybe(waits_for.as_ref()),
+            ];
+            table.row(cells, None);
         }
         table.render(self.colour)
     }

@@ -38,6 +38,17 @@ pub fn exactly(ms: u64) -> String {
     }
 }
 
+/// When something that is to come comes: `in 3 min`, or `now`.
+pub fn within(at: UnixMillis, now: UnixMillis) -> String {
+    if at > now { format!("in {}", about(at.ms_since(now))) } else { "now".to_owned() }
+}
+
+/// How far an epoch is from another: `in about 33 min`, `about 5 min ago`.
+pub fn epochs(distance: i64, epoch_secs: u64) -> String {
+    let time = about(distance.unsigned_abs().saturating_mul(epoch_secs).saturating_mul(1000));
+    if distance < 0 { format!("about {time} ago") } else { format!("in about {time}") }
+}
+
 /// `43 %` of 430 thousandths; never more than `100 %`.
 pub fn percent(permille: u16) -> String {
     format!("{} %", split(u64::from(permille).min(WHOLE), 10).0)
@@ -107,6 +118,14 @@ mod tests {
         let said: Vec<_> = [0, 59_999, 60_000, 3_599_999, 3_600_000, 172_799_999, 172_800_000].map(about).into();
         assert_eq!(said, ["0 s", "59 s", "1 min", "59 min", "1 h 0 min", "47 h 59 min", "2 d 0 h"]);
         assert_eq!(exactly(432_000), "7 min 12 s");
+    }
+
+    #[test]
+    fn what_is_to_come_and_what_is_over_are_told_apart() {
+        let at = UnixMillis::new;
+        assert_eq!(within(at(61_000), at(0)), "in 1 min");
+        assert_eq!([within(at(5), at(5)), within(at(4), at(5))], ["now", "now"]);
+        assert_eq!([epochs(66, 30), epochs(-2, 30)], ["in about 33 min", "about 1 min ago"]);
     }
 
     #[test]

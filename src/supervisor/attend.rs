@@ -13,7 +13,7 @@ use crate::{
     proofs::Prover,
     sector::{Class, Stage},
     units::SectorNumber,
-    worker::protocol::{Job, Order, Outcome, PROTOCOL, Report},
+    worker::protocol::{About, Job, Order, Outcome, PROTOCOL, Report},
 };
 use nix::sys::signal::Signal;
 use std::{
@@ -93,10 +93,8 @@ pub struct Attendant {
     /// At most: ready, the end of a job, one progress, the exit.
     outbox: VecDeque<What>,
     phase: Phase,
-    task: Option<u64>,
-    /// What it works on, for the log.
-    sector: Option<SectorNumber>,
-    stage: Option<Stage>,
+    /// What it works on.
+    task: Option<(u64, About)>,
     /// Why it was killed by us.
     verdict: Option<End>,
     silence: Option<Timer>,
@@ -147,8 +145,6 @@ impl Attendant {
             outbox: VecDeque::new(),
             phase: Phase::Silent,
             task: None,
-            sector: None,
-            stage: None,
             verdict: None,
             silence: timer(limits.silence),
             deadline: None,
@@ -200,9 +196,7 @@ impl Attendant {
     async fn obey(&mut self, command: Command) {
         match command {
             Command::Run { task, job, deadline } => {
-                self.task = Some(task);
-                self.sector = job.sector();
-                self.stage = job.stage();
+                self.task = Some((task, job.about()));
                 self.deadline = timer(deadline);
                 self.order(&Order::Run { task, job: *job }).await;
             }
@@ -272,19 +266,19 @@ impl Attendant {
         let what = match report {
             Report::Hello { .. } | Report::Heartbeat => return Ok(()),
             Report::Progress { task, step, permille } => {
-                if self.task == Some(task) && self.outbox.is_empty() {
+                if self.task.is_some_and(|(mine, _)| mine == task) && self.outbox.is_empty() {
                     self.outbox.push_back(What::Progress { task, step, permille });
                 }
                 return Ok(());
             }
-            Report::Done { task, outcome } => (task, What::Done { task, outcome }),
-            Report::Failed { task, class, error } => (task, What::Failed { task, class, error }),
+            Report::Done { task, about, outcome } => (task, about, What::Done { task, outcome }),
+            Report::Failed { task, about, class, error } => (task, about, What::Failed { task, class, error }),
         };
-        let (task, what) = what;
-        if self.task != Some(task) {
+        let (task, about, what) = what;
+        if self.task != Some((task, about)) {
             return Err(format!("reported the end of job {task}, which it does not have"));
         }
-        (self.task, self.sector, self.stage, self.deadline) = (None, None, None, None);
+        (self.task, self.deadline) = (None, None);
         self.outbox.push_back(what);
         Ok(())
     }
@@ -316,7 +310,9 @@ impl Attendant {
     /// What a worker prints is chatter of the libraries, unless it says otherwise.
     fn log(&self, line: &Line) {
         let (slot, text) = (&self.worker, line.text.trim_end());
-        let (sector, stage) = (self.sector.map(SectorNumber::as_u64), self.stage.map(Stage::as_str));
+        let about = self.task.map(|(_, about)| about);
+        let sector = about.and_then(|about| about.sector).map(SectorNumber::as_u64);
+        let stage = about.and_then(|about| about.stage).map(Stage::as_str);
         let serious =
             text.contains("panicked at") || ["WARN", "ERROR"].iter().any(|level| text.trim_start().starts_with(level));
         if serious {

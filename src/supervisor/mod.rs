@@ -246,7 +246,7 @@ impl Supervisor {
         let one = self.workers.get_mut(worker).ok_or_else(|| busy("not there"))?;
         let running = one.process.as_ref().filter(|_| one.slot.state == State::Idle);
         let running = running.ok_or_else(|| busy(one.slot.state.as_str()))?;
-        let stage = job.stage();
+        let stage = job.about().stage;
         let command = Command::Run { task, job: Box::new(job), deadline };
         running.commands.try_send(command).map_err(|_| busy("stopping"))?;
         one.task = Some(TaskView { task, stage, step: String::new(), permille: 0, started: now });

@@ -3,14 +3,14 @@
 use super::*;
 use crate::{
     units::{Hash32, MinerId, SectorNumber, SectorSize},
-    worker::protocol::{SectorFiles, SectorRef},
+    worker::protocol::{About, Report, SectorFiles, SectorRef},
 };
 use nix::sys::signal::Signal;
 use std::{ffi::OsString, io::Read, path::Path};
 
 const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/supervisor/tests/fake-worker.sh");
 const HELLO: &str =
-    r#"hello='{"report":"hello","protocol":1,"version":"0","prover":"simulated"}'; echo "$hello" >&0; "#;
+    r#"hello='{"report":"hello","protocol":2,"version":"0","prover":"simulated"}'; echo "$hello" >&0; "#;
 const LONG: Duration = Duration::from_secs(60);
 
 struct Rig {
@@ -141,20 +141,48 @@ async fn a_slot_that_keeps_failing_is_given_up_until_the_next_generation() {
 
 #[tokio::test]
 async fn whoever_does_not_speak_the_protocol_is_killed() {
-    let other = HELLO.replace("protocol\":1", "protocol\":9");
+    let other = HELLO.replace("protocol\":2", "protocol\":9");
     let liar = HELLO.replace("simulated", "real");
     for (script, why) in [
         ("echo '{\"report\":\"heartbeat\"}' >&0; sleep 1000", "spoke before its hello"),
         ("echo hello >&0; sleep 1000", "sent a line that cannot be read: \"hello\""),
-        (&format!("{other} sleep 1000"), "is version 0 and speaks protocol 9, this seald speaks 1"),
+        (&format!("{other} sleep 1000"), "is version 0 and speaks protocol 9, this seald speaks 2"),
         (&format!("{liar} sleep 1000"), "runs the real prover instead of the simulated one"),
     ] {
         let mut rig = Rig::new(spec(script, &[]));
         assert_eq!(rig.down().await, why);
     }
-    let mut rig =
-        Rig::fake("echo '{\"report\":\"done\",\"task\":1,\"outcome\":{\"outcome\":\"params\"}}' >&0; sleep 1000");
+    let mut rig = Rig::fake(&format!("{} sleep 1000", done(1, params().about(), Outcome::Params)));
     rig.ready().await;
+    assert_eq!(rig.down().await, "reported the end of job 1, which it does not have");
+}
+
+/// A line of shell that reports the end of a job.
+fn done(task: u64, about: About, outcome: Outcome) -> String {
+    format!("echo '{}' >&0;", serde_json::to_string(&Report::Done { task, about, outcome }).unwrap())
+}
+
+// matrix: E9
+#[tokio::test]
+async fn a_result_for_another_sector_another_attempt_or_another_job_is_not_taken() {
+    let about = params().about();
+    let other_sector = About { sector: Some(SectorNumber::try_from(8).unwrap()), ..about };
+    let other_attempt = About { ticket: Some(Hash32([2; 32])), ..about };
+    for (task, about) in [(7, other_sector), (7, other_attempt), (8, about)] {
+        let script = format!("read order; {} sleep 1000", done(task, about, Outcome::Params));
+        let (class, why) = Rig::fake(&script).lost(LONG).await;
+        assert_eq!((class, why), (Class::Worker, format!("reported the end of job {task}, which it does not have")));
+    }
+}
+
+// matrix: E10
+#[tokio::test]
+async fn a_result_that_is_told_twice_counts_once() {
+    let told = done(1, params().about(), Outcome::Params);
+    let mut rig = Rig::fake(&format!("read order; {told} {told} sleep 1000"));
+    rig.ready().await;
+    rig.run(1, params(), LONG);
+    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::Params });
     assert_eq!(rig.down().await, "reported the end of job 1, which it does not have");
 }
 

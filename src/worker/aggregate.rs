@@ -84,10 +84,10 @@ pub mod tests {
 
     fn run(prover: Prover, miner: MinerId, sectors: Vec<Proven>) -> Result<Aggregated, JobError> {
         let job = Job::Aggregate { miner, proof: SectorSize::KiB2.seal_proof(), sectors };
-        match Jobs::new(prover).run(&job, &|_, _| ())? {
-            Outcome::Aggregate { aggregated } => Ok(aggregated),
-            other => panic!("the outcome of another job: {other:?}"),
-        }
+        let Outcome::Aggregate { aggregated } = Jobs::new(prover).run(&job, &|_, _| ())? else {
+            panic!("the outcome of another job")
+        };
+        Ok(aggregated)
     }
 
     // matrix: D13

@@ -132,14 +132,17 @@ fn place(from: &Path, to: &Path) -> Result<(), JobError> {
     files::sync_parent(to)
 }
 
-/// `<kind>/fetching/<name>`: where other Filecoin software also keeps what is on its way in.
+/// Makes the folder of what is on its way in.
 fn incoming(to: &Path) -> Result<PathBuf, JobError> {
-    let (Some(parent), Some(name)) = (to.parent(), to.file_name()) else {
-        return Err(JobError::new(Class::Environment, format!("{} is not a path below a repo", to.display())));
-    };
-    let directory = parent.join("fetching");
-    files::make_directory(&directory)?;
-    Ok(directory.join(name))
+    let path = incoming_of(to)
+        .ok_or_else(|| JobError::new(Class::Environment, format!("{} is not a path below a repo", to.display())))?;
+    path.parent().map_or(Ok(()), files::make_directory)?;
+    Ok(path)
+}
+
+/// `<kind>/fetching/<name>`: where other Filecoin software also keeps what is on its way in.
+pub(super) fn incoming_of(to: &Path) -> Option<PathBuf> {
+    Some(to.parent()?.join("fetching").join(to.file_name()?))
 }
 
 /// Renames make the goal whole at once, so one that differs is not a copy cut short.

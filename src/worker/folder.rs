@@ -1,11 +1,13 @@
 //! A sector's work folder: whose files these are, which layers are safe on disk, and what each phase gave.
 //!
 //! The library takes any layer of the right length as valid, so a file is only ever reused when this folder says that
-//! it belongs to the same sector and ticket. Outputs are kept as two lines: what they belong to, then the output.
+//! it belongs to the same sector and ticket. Outputs are kept as two lines: what they belong to with their hash, then
+//! the output; one whose hash is another is as good as none.
 
 use super::{
     files::{self, Doing},
     jobs::JobError,
+    ledger::Entry,
     protocol::SectorRef,
 };
 use crate::{
@@ -25,6 +27,18 @@ const VERSION: u32 = 1;
 const MANIFEST: &str = "job.json";
 const LAYERS: &str = "layers.json";
 const FINALIZED: &str = "finalized.json";
+
+/// Every file that is ever in a work folder; the claims come last. While one is replaced there is another of its name
+/// and `.part`.
+const ALL: [&str; 7] = [
+    LAYERS,
+    Kept::PreCommit1.file(),
+    Kept::PreCommit2.file(),
+    Kept::Vanilla.file(),
+    Kept::Proof.file(),
+    FINALIZED,
+    MANIFEST,
+];
 
 /// The kept output of a phase.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +84,13 @@ impl Key {
     }
 }
 
+/// The first line of a kept output.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    of: Key,
+    hash: Hash32,
+}
+
 /// Whose files are here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -97,6 +118,15 @@ pub struct Finalized {
     pub to: super::protocol::SectorFiles,
     /// Whether they are all there.
     pub done: bool,
+}
+
+/// Whom a work folder belongs to, by one of its files.
+#[derive(Debug)]
+pub struct Claim {
+    /// The sector.
+    pub sector: SectorRef,
+    /// Where the mark of a finished sector says that it goes.
+    pub moves_to: Option<super::protocol::SectorFiles>,
 }
 
 /// An opened work folder. Locked: no other process works on the sector while this value lives.
@@ -133,6 +163,21 @@ impl Folder {
         Ok(if same { Standing::Same } else { Standing::Stale })
     }
 
+    /// Who says that the files are theirs.
+    pub fn claims(&self) -> Result<Vec<Claim>, JobError> {
+        let manifest = self.read::<Manifest>(MANIFEST)?;
+        let finalized = self.finalized()?;
+        let begun = manifest.map(|Manifest { sector, .. }| Claim { sector, moves_to: None });
+        let finished = finalized.map(|Finalized { sector, to, .. }| Claim { sector, moves_to: Some(to) });
+        Ok(begun.into_iter().chain(finished).collect())
+    }
+
+    /// Says, durably, that the files are of no use to anybody any more.
+    pub fn give_up(&self) -> Result<(), JobError> {
+        let manifest = self.read::<Manifest>(MANIFEST)?;
+        manifest.map_or(Ok(()), |Manifest { sector, .. }| self.claim(&sector, true))
+    }
+
     /// Says that the files are this sector's. While `wiping`, they are of no use to anybody.
     pub fn claim(&self, sector: &SectorRef, wiping: bool) -> Result<(), JobError> {
         self.write(MANIFEST, &Manifest { version: VERSION, sector: sector.clone(), wiping })
@@ -144,14 +189,16 @@ impl Folder {
         let Some(mut bytes) = read_if_there(&path)? else { return Ok(None) };
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
         let output = bytes.split_off(end.saturating_add(1));
-        let matches = serde_json::from_slice::<Key>(&bytes).is_ok_and(|found| found == *key);
+        let matches = serde_json::from_slice(&bytes)
+            .is_ok_and(|Head { of, hash }| of == *key && hash == files::hash_of_bytes(&output));
         Ok(matches.then_some(output))
     }
 
     /// Keeps the output of a phase, durably.
     pub fn keep(&self, what: Kept, key: &Key, output: &[u8]) -> Result<(), JobError> {
         let path = self.path.join(what.file());
-        files::write_whole(&path, &[&to_json(key, &path)?, b"\n", output])
+        let head = Head { of: key.clone(), hash: files::hash_of_bytes(output) };
+        files::write_whole(&path, &[&to_json(&head, &path)?, b"\n", output])
     }
 
     /// Forgets outputs, durably: they are about to become untrue.
@@ -162,13 +209,14 @@ impl Folder {
         files::sync(&self.path)
     }
 
-    /// The layers that are known to have reached the disk.
-    pub fn synced_layers(&self) -> Result<Vec<u32>, JobError> {
-        Ok(self.read(LAYERS)?.unwrap_or_default())
+    /// The entries of the layer ledger. One that cannot be read has none: its layers are computed anew.
+    pub fn layers(&self) -> Result<Vec<Entry>, JobError> {
+        let text = read_if_there(&self.path.join(LAYERS))?;
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
     }
 
-    /// Records which layers have reached the disk.
-    pub fn record_layers(&self, layers: &[u32]) -> Result<(), JobError> {
+    /// Replaces the entries of the layer ledger, durably.
+    pub fn record_layers(&self, layers: &[Entry]) -> Result<(), JobError> {
         self.write(LAYERS, &layers)
     }
 
@@ -188,6 +236,16 @@ impl Folder {
             return Ok(());
         }
         Err(JobError::new(Class::Data, format!("{} says that the sector is finished", self.path.display())))
+    }
+
+    /// Removes all files of ours, those last that say whose the folder is.
+    pub fn clear_claims_last(&self) -> Result<(), JobError> {
+        for name in ALL {
+            let path = self.path.join(name);
+            files::remove(&files::with_suffix(&path, files::PART))?;
+            files::remove(&path)?;
+        }
+        files::sync(&self.path)
     }
 
     /// Removes everything but the mark of a finished sector.

@@ -7,8 +7,10 @@ mod files;
 mod finalize;
 mod folder;
 pub mod jobs;
+mod ledger;
 mod options;
 pub mod protocol;
+mod remove;
 mod serve;
 
 pub use options::Options;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Raised whenever a message changes its meaning.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Daemon to worker.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on its way")]
@@ -117,6 +117,15 @@ pub enum Job {
         /// The sectors in ascending order, the order of the message.
         sectors: Vec<Proven>,
     },
+    /// Removes whatever one sector has in these places, of any ticket, and where a move of it was going to.
+    Remove {
+        /// The miner.
+        miner: MinerId,
+        /// The sector.
+        number: SectorNumber,
+        /// Every place where it may have files.
+        files: Vec<SectorFiles>,
+    },
     /// Makes the Groth parameters of a sector size available: fetched from `mirror`, or generated for test sizes.
     Params {
         /// The sector size.
@@ -127,27 +136,41 @@ pub enum Job {
 }
 
 impl Job {
-    /// The sealing stage this job belongs to; `None` for parameters and aggregates.
-    pub const fn stage(&self) -> Option<Stage> {
+    /// What the job is about.
+    pub fn about(&self) -> About {
+        let of = |stage, sector: &SectorRef, seed| About {
+            stage: Some(stage),
+            sector: Some(sector.number),
+            ticket: Some(sector.ticket),
+            seed,
+        };
         match self {
-            Self::PreCommit1 { .. } => Some(Stage::PreCommit1),
-            Self::PreCommit2 { .. } => Some(Stage::PreCommit2),
-            Self::Commit { .. } => Some(Stage::Commit),
-            Self::Finalize { .. } => Some(Stage::Finalize),
-            Self::Aggregate { .. } | Self::Params { .. } => None,
+            Self::PreCommit1 { sector, .. } => of(Stage::PreCommit1, sector, None),
+            Self::PreCommit2 { sector, .. } => of(Stage::PreCommit2, sector, None),
+            Self::Commit { sector, seed, .. } => of(Stage::Commit, sector, Some(*seed)),
+            Self::Finalize { sector, .. } => of(Stage::Finalize, sector, None),
+            Self::Remove { number, .. } => {
+                About { stage: Some(Stage::Remove), sector: Some(*number), ticket: None, seed: None }
+            }
+            Self::Aggregate { .. } | Self::Params { .. } => {
+                About { stage: None, sector: None, ticket: None, seed: None }
+            }
         }
     }
+}
 
-    /// The sector it is about; `None` for parameters and aggregates.
-    pub const fn sector(&self) -> Option<SectorNumber> {
-        match self {
-            Self::PreCommit1 { sector, .. }
-            | Self::PreCommit2 { sector, .. }
-            | Self::Commit { sector, .. }
-            | Self::Finalize { sector, .. } => Some(sector.number),
-            Self::Aggregate { .. } | Self::Params { .. } => None,
-        }
-    }
+/// What a job is about. A worker says it with the end of a job, so that no result is ever taken for that of another
+/// sector or of another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The sealing stage; none for parameters.
+    pub stage: Option<Stage>,
+    /// The sector; none for parameters.
+    pub sector: Option<SectorNumber>,
+    /// The ticket of its replica.
+    pub ticket: Option<Hash32>,
+    /// The seed of its proof.
+    pub seed: Option<Hash32>,
 }
 
 /// Worker to daemon.
@@ -178,6 +201,8 @@ pub enum Report {
     Done {
         /// Which job.
         task: u64,
+        /// What that job is about.
+        about: About,
         /// What it gave.
         outcome: Outcome,
     },
@@ -185,6 +210,8 @@ pub enum Report {
     Failed {
         /// Which job.
         task: u64,
+        /// What that job is about.
+        about: About,
         /// What kind of thing failed.
         class: Class,
         /// The error with its causes.
@@ -215,6 +242,8 @@ pub enum Outcome {
         /// An aggregate, or why there is none.
         aggregated: Aggregated,
     },
+    /// Nothing of the sector is left.
+    Remove,
     /// Parameters are there and checked.
     Params,
 }
@@ -237,19 +266,26 @@ mod tests {
     #[test]
     fn messages_are_one_line_of_json_and_read_back() {
         let job = Job::Params { size: SectorSize::KiB2, mirror: None };
+        let about = job.about();
         let order = Order::Run { task: 3, job };
         let text = r#"{"order":"run","task":3,"job":{"job":"params","size":"2KiB","mirror":null}}"#;
         assert_eq!(serde_json::to_string(&order).unwrap(), text);
         assert_eq!(serde_json::from_str::<Order>(text).unwrap(), order);
 
-        let failed = Report::Failed { task: 3, class: Class::Resource, error: "two\nlines".to_owned() };
-        let text = r#"{"report":"failed","task":3,"class":"resource","error":"two\nlines"}"#;
+        let failed = Report::Failed { task: 3, about, class: Class::Resource, error: "two\nlines".to_owned() };
+        let nothing = r#"{"stage":null,"sector":null,"ticket":null,"seed":null}"#;
+        let text =
+            format!(r#"{{"report":"failed","task":3,"about":{nothing},"class":"resource","error":"two\nlines"}}"#);
         assert_eq!(serde_json::to_string(&failed).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Report>(text).unwrap(), failed);
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), failed);
 
-        let done = Report::Done { task: 3, outcome: Outcome::Commit { porep: "c0".to_owned() } };
-        let text = r#"{"report":"done","task":3,"outcome":{"outcome":"commit","porep":"c0"}}"#;
+        let outcome = Outcome::Commit { porep: "c0".to_owned() };
+        let done = Report::Done { task: 3, about: About { stage: Some(Stage::Commit), ..about }, outcome };
+        let about = nothing.replacen("null", "\"commit\"", 1);
+        let text =
+            format!(r#"{{"report":"done","task":3,"about":{about},"outcome":{{"outcome":"commit","porep":"c0"}}}}"#);
         assert_eq!(serde_json::to_string(&done).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), done);
         assert!(serde_json::from_str::<Report>(r#"{"report":"gone"}"#).is_err());
     }
 }

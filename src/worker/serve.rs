@@ -103,17 +103,18 @@ fn start(name: &str, run: impl FnOnce() + Send + 'static) {
 /// Takes jobs until there is no more reader.
 fn work(jobs: &Jobs, todo: &Receiver<(u64, Job)>, link: &Link, busy: &AtomicBool) -> ExitCode {
     for (task, job) in todo {
+        let about = job.about();
         let say = |step: &str, permille| link.say(&Report::Progress { task, step: step.to_owned(), permille });
         // after a panic nothing of the library's state is used again: the process ends
         let result = catch_unwind(AssertUnwindSafe(|| jobs.run(&job, &say)));
         busy.store(false, Ordering::Release);
         match result {
-            Ok(Ok(outcome)) => link.say(&Report::Done { task, outcome }),
-            Ok(Err(JobError { class, error })) => link.say(&Report::Failed { task, class, error }),
+            Ok(Ok(outcome)) => link.say(&Report::Done { task, about, outcome }),
+            Ok(Err(JobError { class, error })) => link.say(&Report::Failed { task, about, class, error }),
             Err(panic) => {
                 let error = format!("the library panicked: {}", panic_text(panic.as_ref()));
                 let class = class_of_text(&error).unwrap_or(Class::Worker);
-                link.say(&Report::Failed { task, class, error });
+                link.say(&Report::Failed { task, about, class, error });
                 return ExitCode::from(EXIT_PANIC);
             }
         }
@@ -127,10 +128,11 @@ fn listen(orders: BufReader<UnixStream>, link: &Link, busy: &AtomicBool, jobs: &
         match serde_json::from_str(&line) {
             Ok(Order::Leave) => exit(0),
             Ok(Order::Run { task, job }) => {
+                let about = job.about();
                 let free = !busy.swap(true, Ordering::AcqRel);
                 if !free || jobs.try_send((task, job)).is_err() {
                     let error = "the worker already has a job".to_owned();
-                    link.say(&Report::Failed { task, class: Class::Worker, error });
+                    link.say(&Report::Failed { task, about, class: Class::Worker, error });
                 }
             }
             Err(error) => {

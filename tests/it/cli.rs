@@ -50,6 +50,11 @@ const COMMANDS: &[&str] = &[
     "sectors",
     "sectors list",
     "sectors show",
+    "sectors pledge",
+    "sectors retry",
+    "sectors remove",
+    "sectors terminate",
+    "sectors set-state",
     "info",
     "init",
     "params",
@@ -88,9 +93,17 @@ fn every_command_of_the_help_has_a_golden_file() {
 
 #[test]
 fn a_wrong_command_line_is_2_and_on_stderr() {
-    for args in
-        [&["stauts"][..], &[], &["status", "--set", "x"], &["--log", "a=loud", "status"], &["sectors", "show", "-1"]]
-    {
+    for args in [
+        &["stauts"][..],
+        &[],
+        &["status", "--set", "x"],
+        &["--log", "a=loud", "status"],
+        &["sectors", "show", "-1"],
+        &["sectors", "pledge", "0"],
+        &["sectors", "pledge", "3", "--as-declared"],
+        &["sectors", "remove"],
+        &["sectors", "set-state", "1", "Packed"],
+    ] {
         let Output { status, stdout, stderr } = seald(args);
         assert_eq!(status.code(), Some(2), "{args:?}");
         assert_eq!(text(&stdout), "", "{args:?}");
@@ -110,6 +123,37 @@ fn a_reader_that_goes_away_is_not_an_error() {
     drop(reader);
     let Output { status, stderr, .. } = command(&["completions", "bash"]).stdout(writer).output().unwrap();
     assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn a_completion_offers_nothing_that_the_help_hides() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = text(&seald(&["completions", shell]).stdout);
+        for word in ["set-state", "until-target", "as-declared", "config"] {
+            assert!(script.contains(word), "{shell}: no {word}");
+        }
+        for hidden in ["simulate-proofs", "devnet-epoch-ms", "worker)", "seald worker"] {
+            assert!(!script.contains(hidden), "{shell}: {hidden}");
+        }
+    }
+}
+
+#[test]
+fn a_verb_that_changes_something_wants_a_daemon_and_says_how_to_start_it() {
+    for args in [
+        &["sectors", "pledge"][..],
+        &["sectors", "pledge", "--as-declared"],
+        &["sectors", "retry", "1"],
+        &["sectors", "remove", "1", "--yes"],
+        &["sectors", "terminate", "1", "--yes"],
+        &["sectors", "set-state", "1", "PreCommit1", "--yes"],
+    ] {
+        let Output { status, stdout, stderr } = with_manifest(&devnet(), args);
+        assert_eq!((status.code(), text(&stdout)), (Some(1), String::new()), "{args:?}");
+        let said = text(&stderr);
+        assert!(said.starts_with("error: seald is not running"), "{said}");
+        assert!(said.contains("\nhelp: start it with `seald run --config seald.toml`"), "{said}");
+    }
 }
 
 #[test]

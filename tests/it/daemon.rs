@@ -1,10 +1,13 @@
 //! The real program with real child processes, killed, starved and misled.
 //!
-//! `kills` kills it at every recorded step and at random, `full_disk` takes its space away, `real` does it with real
-//! proofs. Each test has folders and a devnet of its own. Nothing here needs a network, a GPU or a wallet.
+//! `kills` kills it at every recorded step and at random, `full_disk` takes its space away, `orders` tells it what to do,
+//! `chain` makes its chain misbehave, `real` does it with real proofs. Each test has folders and a devnet of its own. Nothing here needs a network, a GPU or
+//! a wallet.
 
+mod chain;
 mod full_disk;
 mod kills;
+mod orders;
 mod proven;
 #[cfg(feature = "proofs")]
 mod real;

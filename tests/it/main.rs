@@ -9,7 +9,10 @@
 mod cli;
 mod daemon;
 mod docs;
+mod matrix;
 mod tidy;
+#[cfg(feature = "proofs")]
+mod worker;
 
 use std::path::{Path, PathBuf};
 

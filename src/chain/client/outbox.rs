@@ -132,8 +132,16 @@ impl Client {
     }
 
     async fn ask_pool(&self, signed: &wire::SignedMessage) -> Result<(), ChainError> {
-        let _: wire::CidJson = self.rpc.call(Kind::Write, "MpoolPush", (signed,)).await?;
-        Ok(())
+        match self.rpc.call::<wire::CidJson>(Kind::Write, "MpoolPush", (signed,)).await {
+            Ok(_) => Ok(()),
+            // it was there all the time
+            Err(ChainError::Refused { message, .. })
+                if message.contains("already in mpool") && !message.contains("increase GasPremium") =>
+            {
+                Ok(())
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// A message in the node's pool with the same sender, receiver, method and parameters.
@@ -174,6 +182,8 @@ impl Client {
             Err(ChainError::Refused { message, .. }) if message.contains("found message with equal nonce") => {
                 return Err(ChainError::Overtaken { cid: cid.to_owned() });
             }
+            // Lotus does not search for what it has never seen; the nonce tells what became of it
+            Err(ChainError::Refused { message, .. }) if message.contains("failed to load message") => return Ok(None),
             Err(other) => return Err(other),
         };
         Ok(found.map(|found| Executed {

@@ -102,6 +102,7 @@ async fn version_and_network() {
     assert_eq!(node.asked()[0].params, json!([null]), "null is the head");
 }
 
+// matrix: C10
 #[tokio::test]
 async fn randomness_has_its_tag_and_the_miner_as_entropy() {
     use base64::Engine as _;

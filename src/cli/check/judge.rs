@@ -5,6 +5,7 @@
 
 use super::host::{Access, Host, SecretFile, presealed, token_files};
 use crate::{
+    control,
     manifest::{Gpu, Key, Manifest, Problem, Setting},
     repo::{finalized_size, sealing_peak},
     units::Bytes,
@@ -74,6 +75,15 @@ impl Judge<'_> {
                 Some(Access::ReadOnly) => self.problem(key, "cannot be written to", WRITABLE),
                 Some(Access::Writable | Access::Creatable) | None => {}
             }
+        }
+        if let Err(path) = control::socket(&state.dir) {
+            let socket = path.display();
+            let longest = control::LONGEST_PATH;
+            self.problem(
+                "state.dir",
+                format!("the control socket {socket} cannot be made in it"),
+                format!("a path that leaves the socket's one at most {longest} bytes"),
+            );
         }
         // parameters may be kept by somebody else: reading is enough
         if let Some(Access::Unusable(why)) = self.host.folders.get(&params.dir).map(|folder| &folder.access) {

@@ -164,3 +164,17 @@ fn the_report_is_told_in_text_and_in_json() {
         as_json(&examine(Path::new("examples/configs/devnet.toml"), &CheckArgs { explain: false, ..args }, &overrides));
     assert_eq!(brief["settings"], Value::Null);
 }
+
+#[test]
+fn a_state_folder_too_deep_for_a_socket_is_found_before_the_start() {
+    let found = |dir: &str| {
+        let file = manifest::File { path: "seald.toml".into(), text: MANIFEST.to_owned() };
+        let overrides = Overrides { cwd: "/".into(), set: vec![format!("state.dir={dir}")], ..Overrides::default() };
+        let Loaded { manifest, provenance, .. } = manifest::parse(&[file], &overrides).unwrap();
+        let problems = judge(&manifest, &provenance, &right_host()).problems;
+        problems.into_iter().filter(|problem| problem.key == "state.dir").count()
+    };
+    // 107 bytes with `/control.sock`, and one more
+    assert_eq!(found(&format!("/{}", "d".repeat(93))), 0);
+    assert_eq!(found(&format!("/{}", "d".repeat(94))), 1);
+}

@@ -65,7 +65,8 @@ impl Chain {
         tip.resolve(from).and_then(|id| tip.actor(id)).map_or(0, |actor| actor.nonce)
     }
 
-    /// What a message would give if it came after what its sender already has in the mempool.
+    /// What a message would give if it came after what its sender already has in the mempool: all of it, or what is
+    /// before the message with the same nonce, as Lotus has it, so that a replacement can be estimated.
     ///
     /// # Errors
     /// When a proof in it cannot be judged.
@@ -76,8 +77,9 @@ impl Chain {
         let mut state = Arc::unwrap_or_clone(self.tip());
         // their proofs were judged when they were pushed
         let trusting = Context { verify: &|_, _| Ok(true), ..context };
-        let before = self.pending.get(&message.from).into_iter().flat_map(BTreeMap::values);
-        for earlier in before.filter_map(|waiting| self.messages.get(&waiting.cid)) {
+        let before = self.pending.get(&message.from).into_iter().flatten();
+        let before = before.take_while(|(nonce, _)| **nonce != message.nonce);
+        for earlier in before.filter_map(|(_, waiting)| self.messages.get(&waiting.cid)) {
             state.apply(earlier, &trusting)?;
         }
         let nonce = state.resolve(&message.from).and_then(|id| state.actor(id)).map_or(0, |actor| actor.nonce);

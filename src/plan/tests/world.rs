@@ -259,7 +259,9 @@ fn observed() -> impl Strategy<Value = Observed> {
                     workers,
                     sectors,
                     batches,
+                    quarantined: 0,
                     funds,
+                    network_version: Some(28),
                     next_number: next,
                     durations: BTreeMap::new(),
                 }
@@ -291,7 +293,7 @@ pub(super) fn final_sector(n: u64) -> SectorSeen {
 pub(super) fn precommit_sector(n: u64) -> SectorSeen {
     let start = Record::new(number(n), SIZE.seal_proof(), "nvme".parse().unwrap(), NOW);
     let record = GOOD_LIFE[..4].iter().fold(start, |record, kind| record.apply(&event(*kind), NOW).unwrap());
-    let ticket = record.ticket.as_ref().map(|ticket| ticket.value);
+    let ticket = record.ticket.as_ref().map(|ticket| (ticket.epoch, ticket.value));
     SectorSeen { record, facts: Some(Facts { ticket, ..Facts::default() }), busy: None }
 }
 

@@ -137,7 +137,7 @@ fn wrong_bytes_are_sealed_again_with_the_same_ticket_and_live_precommits_keep_th
     // with a live pre-commit not even an old or changed ticket is replaced: only it gives the replica that is promised
     let old = Record { ticket: Some(ticket(5_000)), ..sealing() };
     let live = OnChainPreCommit { ticket_epoch: Epoch::new(5_000), ..precommitted().precommit.unwrap() };
-    let live = Facts { precommit: Some(live), ticket: Some(Hash32([99; 32])), ..precommitted() };
+    let live = Facts { precommit: Some(live), ticket: Some((Epoch::new(8_000), Hash32([99; 32]))), ..precommitted() };
     assert_eq!(wish(&old, &live), Next::Work(Stage::PreCommit1));
     // one that the chain does not know of is: a ticket that was drawn and never written down costs nothing
     assert_eq!(settle(old, &Facts::default()).1, Next::DrawTicket);

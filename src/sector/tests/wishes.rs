@@ -92,11 +92,12 @@ fn steps(start: Record, facts: &Facts) -> (Vec<EventKind>, Record) {
     (steps, record)
 }
 
+// matrix: C7
 #[test]
 fn a_replica_is_sealed_again_when_the_chain_changed_its_ticket() {
     let sealed = Record { ticket: Some(ticket(8_000)), sealed: Some(sealed()), ..record(S::PreCommitting) };
-    let same = Facts { ticket: Some(ticket(8_000).value), ..Facts::default() };
-    let changed = Facts { ticket: Some(Hash32([99; 32])), ..Facts::default() };
+    let same = Facts { ticket: Some((Epoch::new(8_000), ticket(8_000).value)), ..Facts::default() };
+    let changed = Facts { ticket: Some((Epoch::new(8_000), Hash32([99; 32]))), ..Facts::default() };
     let wish = |record: &Record, facts: &Facts| next(record, Some(facts), Some(CHAIN), &POLICY, NOW);
     assert_eq!(wish(&sealed, &same), Next::SubmitPreCommit);
     let Next::Wait(_) = wish(&sealed, &Facts::default()) else { panic!("a deposit on a ticket nobody looked at") };

@@ -19,7 +19,7 @@ pub(super) fn sector(n: u64) -> Record {
 
 pub(super) async fn created(store: &Store, n: u64) -> Record {
     let record = sector(n);
-    create(store, &[record.clone()]).await.unwrap();
+    create(store, std::slice::from_ref(&record)).await.unwrap();
     record
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     sector::Class,
     worker::{
-        jobs::tests::{Site, class, files_in, run, site},
+        jobs::tests::{Site, class, disk::Disk, files_in, run, site},
         protocol::Job,
     },
 };
@@ -58,10 +58,45 @@ fn a_sector_moves_to_another_repo_once_and_for_all() {
     assert_moved(&site, &to, &replica);
 }
 
+// matrix: B20
+#[test]
+fn a_trim_goes_on_from_wherever_it_was_cut() {
+    let trimmed =
+        ["sc-02-data-layer-1.dat", "sc-02-data-layer-2.dat", "sc-02-data-tree-c.dat", "sc-02-data-tree-d.dat"];
+    for gone in 0..=trimmed.len() {
+        let site = site();
+        site.sealed();
+        let replica = fs::read(&site.files.sealed).unwrap();
+        let mark = Finalized { sector: site.sector.clone(), to: site.files.clone(), done: false };
+        Folder::open(&site.files.work).unwrap().mark_finalized(&mark).unwrap();
+        trimmed[..gone].iter().for_each(|name| fs::remove_file(site.files.cache.join(name)).unwrap());
+        finish(&site, &site.files).unwrap();
+        assert_eq!(content(&site.files), (replica, KEPT.map(str::to_owned).to_vec()));
+    }
+}
+
+// matrix: B21, B22
 #[test]
 fn a_move_goes_on_from_wherever_it_was_cut() {
     type Cut = fn(&Site, &SectorFiles);
-    let cuts: [Cut; 5] = [
+    let cuts: [Cut; 7] = [
+        // 30 % of the replica on its way, the cache in place
+        |site, to| {
+            let mark = Finalized { sector: site.sector.clone(), to: to.clone(), done: false };
+            Folder::open(&site.files.work).unwrap().mark_finalized(&mark).unwrap();
+            trim(&site.files.cache).unwrap();
+            make_parents(to).unwrap();
+            place(&site.files.cache, &to.cache).unwrap();
+            let replica = fs::read(&site.files.sealed).unwrap();
+            fs::write(incoming(&to.sealed).unwrap(), &replica[..replica.len() * 3 / 10]).unwrap();
+        },
+        // done at both places, of the source only the cache removed
+        |site, to| {
+            finish(site, to).unwrap();
+            let mark = Finalized { sector: site.sector.clone(), to: to.clone(), done: true };
+            Folder::open(&site.files.work).unwrap().mark_finalized(&mark).unwrap();
+            fs::copy(&to.sealed, &site.files.sealed).unwrap();
+        },
         // half a cache on its way
         |_, to| {
             let incoming = to.cache.parent().unwrap().join("fetching/s-t01000-7");
@@ -122,6 +157,23 @@ fn a_finished_sector_moves_on_to_another_repo() {
     finish(&site, &second).unwrap();
     assert_eq!(fs::read(&second.sealed).unwrap(), replica);
     assert!(!first.sealed.exists());
+}
+
+// matrix: F5
+#[test]
+fn a_copy_that_finds_no_space_is_a_resource_failure_and_the_source_stays() {
+    let site = site();
+    site.sealed();
+    let replica = fs::read(&site.files.sealed).unwrap();
+    let to = other_repo(&site);
+    let Some(disk) = Disk::mount(to.sealed.parent().unwrap().parent().unwrap()) else { return };
+    make_parents(&to).unwrap();
+    disk.fill(0);
+    assert_eq!(class(finish(&site, &to)), Class::Resource);
+    assert_eq!(fs::read(&site.files.sealed).unwrap(), replica, "the source stays");
+    disk.free();
+    finish(&site, &to).unwrap();
+    assert_moved(&site, &to, &replica);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! File rules, with the simulated prover: what is reused, what is wiped, what is refused.
 
+pub mod disk;
+
 use super::*;
 use crate::{
     units::{MinerId, SectorNumber},
@@ -65,6 +67,15 @@ impl Site {
         self.files.cache.join(layout::layer(number))
     }
 
+    /// As after a kill in PreCommit1: the output is not kept, the ledger has this many entries.
+    pub fn cut_precommit1(&self, entries: usize) {
+        fs::remove_file(self.output("pc1.json")).unwrap();
+        let folder = Folder::open(&self.files.work).unwrap();
+        let mut layers = folder.layers().unwrap();
+        layers.truncate(entries);
+        folder.record_layers(&layers).unwrap();
+    }
+
     pub fn output(&self, name: &str) -> std::path::PathBuf {
         self.files.work.join(name)
     }
@@ -99,21 +110,36 @@ fn stages_that_are_done_are_not_done_again() {
     assert_eq!(fs::read(site.layer(1)).unwrap(), vec![0xee; 2048]);
 }
 
+// matrix: B4, F14, B2
 #[test]
 fn a_killed_precommit1_keeps_the_layers_that_reached_the_disk() {
     let site = site();
     site.precommit1(1, false).unwrap();
-    fs::remove_file(site.output("pc1.json")).unwrap();
-    fs::write(site.output("layers.json"), "[1]").unwrap();
-    fs::write(site.layer(1), vec![0xaa; 2048]).unwrap();
+    site.cut_precommit1(1);
+    let kept = fs::metadata(site.layer(1)).unwrap().modified().unwrap();
     fs::write(site.layer(2), vec![0xbb; 2048]).unwrap();
     fs::write(&site.files.sealed, "left over").unwrap();
     site.precommit1(1, false).unwrap();
-    assert_eq!(fs::read(site.layer(1)).unwrap(), vec![0xaa; 2048], "a recorded layer is reused");
+    assert_eq!(fs::metadata(site.layer(1)).unwrap().modified().unwrap(), kept, "a recorded layer is reused");
     assert_eq!(fs::read(site.layer(2)).unwrap(), vec![1; 2048], "one that may not have reached the disk is not");
     assert_eq!(fs::read(&site.files.sealed).unwrap(), vec![0; 2048]);
 }
 
+// matrix: B7
+#[test]
+fn layers_that_are_complete_are_found_when_the_output_was_not_kept() {
+    let site = site();
+    site.precommit1(1, false).unwrap();
+    let output = fs::read(site.output("pc1.json")).unwrap();
+    let modified = |number| fs::metadata(site.layer(number)).unwrap().modified().unwrap();
+    let before = [modified(1), modified(2)];
+    fs::remove_file(site.output("pc1.json")).unwrap();
+    site.precommit1(1, false).unwrap();
+    assert_eq!(fs::read(site.output("pc1.json")).unwrap(), output);
+    assert_eq!([modified(1), modified(2)], before);
+}
+
+// matrix: B6, F13
 #[test]
 fn another_ticket_or_a_fresh_start_wipes_everything() {
     for (ticket, fresh) in [(2, false), (1, true)] {
@@ -139,6 +165,7 @@ fn a_wipe_that_was_cut_short_is_finished_first() {
     assert_eq!(fs::read(site.layer(1)).unwrap(), vec![1; 2048]);
 }
 
+// matrix: B8, B9
 #[test]
 fn a_killed_precommit2_is_repeated_from_the_restored_file() {
     let site = site();
@@ -178,6 +205,7 @@ fn another_seed_gets_another_proof_and_a_damaged_one_is_made_anew() {
     assert_eq!(class(site.commit(&wrong, SEED)), Class::Data);
 }
 
+// matrix: F12
 #[test]
 fn nothing_is_sealed_over_a_finished_a_foreign_or_a_strange_sector() {
     let finished = site();
@@ -203,6 +231,74 @@ fn nothing_is_sealed_over_a_finished_a_foreign_or_a_strange_sector() {
     assert!(strange.files.cache.join(layout::P_AUX).exists());
 }
 
+// matrix: B16
+#[test]
+fn a_kept_vanilla_proof_is_used_again_and_a_damaged_one_is_made_anew() {
+    let site = site();
+    let sealed = site.sealed();
+    let first = site.commit(&sealed, SEED).unwrap();
+    let vanilla = fs::read(site.output("c1.json")).unwrap();
+    let replica = fs::read(&site.files.sealed).unwrap();
+    // killed in the SNARK: a vanilla proof could not be made from this file
+    fs::remove_file(site.output("proof.json")).unwrap();
+    fs::write(&site.files.sealed, vec![0; 2048]).unwrap();
+    assert_eq!(site.commit(&sealed, SEED).unwrap(), first);
+
+    // killed in the vanilla proof, or the disk lost a byte of it
+    fs::write(&site.files.sealed, replica).unwrap();
+    fs::remove_file(site.output("proof.json")).unwrap();
+    fs::write(site.output("c1.json"), &vanilla[..vanilla.len() - 1]).unwrap();
+    assert_eq!(site.commit(&sealed, SEED).unwrap(), first);
+    assert_eq!(fs::read(site.output("c1.json")).unwrap(), vanilla);
+}
+
+// matrix: B17
+#[test]
+fn a_proof_is_on_disk_before_it_is_told() {
+    let site = site();
+    let sealed = site.sealed();
+    let first = site.commit(&sealed, SEED).unwrap();
+    let kept = fs::read(site.output("proof.json")).unwrap();
+    fs::remove_file(site.output("proof.json")).unwrap();
+    assert_eq!(site.commit(&sealed, SEED).unwrap(), first);
+    assert_eq!(fs::read(site.output("proof.json")).unwrap(), kept);
+}
+
+// matrix: E3
+#[test]
+fn a_proof_that_does_not_verify_is_never_told_and_never_the_sectors_fault() {
+    let site = site();
+    let sealed = site.sealed();
+    let good = site.commit(&sealed, SEED).unwrap();
+    let key = Key::of_proof(&site.sector, &sealed, SEED);
+    for _ in 0..2 {
+        fs::remove_file(site.output("proof.json")).unwrap();
+        Folder::open(&site.files.work).unwrap().keep(Kept::Vanilla, &key, b"of another seed").unwrap();
+        assert_eq!(class(site.commit(&sealed, SEED)), Class::Worker);
+        assert!(!site.output("proof.json").exists());
+        assert_eq!(site.commit(&sealed, SEED).unwrap(), good, "the next one has a new vanilla proof");
+    }
+}
+
+// matrix: E4
+#[test]
+fn a_replica_that_fails_its_self_check_is_not_reported() {
+    let site = site();
+    site.precommit1(1, false).unwrap();
+    // the simulated prover's vanilla proof needs the replica: what the trees stage leaves is spoilt as it ends
+    let jobs = Jobs::new(Prover::Simulated);
+    let spoil = |step: &str, _: u16| {
+        if step == "self-check" {
+            fs::write(&site.files.sealed, vec![0; 2048]).unwrap();
+        }
+    };
+    let job = Job::PreCommit2 { sector: site.sector.clone(), files: site.files.clone() };
+    let error = jobs.run(&job, &spoil).unwrap_err();
+    assert!(error.class == Class::Data && error.error.contains("self-check"), "{error}");
+    assert!(!site.output("pc2.json").exists(), "so no pre-commit can be made of it");
+    site.precommit2().unwrap();
+}
+
 #[test]
 fn a_repo_that_is_not_there_is_not_made() {
     let site = site();
@@ -212,6 +308,7 @@ fn a_repo_that_is_not_there_is_not_made() {
     assert!(!site.repo.path().join("not mounted").exists());
 }
 
+// matrix: F1, F3
 #[test]
 fn two_processes_never_work_on_one_sector() {
     let site = site();
@@ -238,6 +335,38 @@ mod real {
         Jobs::new(Prover::Real).run(job, &|_, _| ())
     }
 
+    /// The construction that is written down here is the library's: each of its labels follows, and no other does.
+    #[test]
+    fn the_labels_of_the_library_hold_and_a_changed_bit_does_not() {
+        let site = site();
+        let SectorRef { miner, number, ticket, proof } = site.sector.clone();
+        let replica = replica(&site.sector, &site.files);
+        let config = filecoin_proofs_api::RegisteredSealProof::StackedDrg2KiBV1_1.as_v1_config();
+        let id = storage_proofs_porep::stacked::generate_replica_id::<filecoin_hashers::poseidon::PoseidonHasher, _>(
+            &miner.to_prover_id(),
+            number.as_u64(),
+            &ticket.0,
+            zero_comm_d(proof.sector_size()).0,
+            &config.porep_id,
+        );
+        assert_eq!(stages::replica_id(&replica).0.as_slice(), AsRef::<[u8]>::as_ref(&id));
+
+        run(&Job::PreCommit1 { sector: site.sector.clone(), files: site.files.clone(), fresh: false }).unwrap();
+        let all: Vec<u64> = (0..64).collect();
+        for layer in [1, 2] {
+            assert!(stages::labels_hold(Prover::Real, &replica, layer, &all).unwrap(), "layer {layer}");
+            for node in [0, 1, 17, 63] {
+                let mut bytes = fs::read(site.layer(layer)).unwrap();
+                bytes[node * 32] ^= 1;
+                fs::write(site.layer(layer), &bytes).unwrap();
+                assert!(!stages::labels_hold(Prover::Real, &replica, layer, &[node as u64]).unwrap());
+                bytes[node * 32] ^= 1;
+                fs::write(site.layer(layer), &bytes).unwrap();
+            }
+        }
+    }
+
+    // matrix: B5, B7, B8, B9, B16, B17, E4, F14
     /// One real sector, through every stage whose parameters this machine has.
     #[test]
     fn a_real_sector_is_sealed_resumed_and_proven() {
@@ -247,9 +376,11 @@ mod real {
         let precommit2 = Job::PreCommit2 { sector: sector.clone(), files: files.clone() };
         run(&precommit1).unwrap();
         let layers = [fs::read(site.layer(1)).unwrap(), fs::read(site.layer(2)).unwrap()];
-        fs::remove_file(site.output("pc1.json")).unwrap();
-        fs::write(site.output("layers.json"), "[1]").unwrap();
+        let output = fs::read(site.output("pc1.json")).unwrap();
+        site.cut_precommit1(1);
+        fs::write(site.layer(2), vec![0; 2048]).unwrap();
         run(&precommit1).unwrap();
+        assert_eq!(fs::read(site.output("pc1.json")).unwrap(), output);
         assert_eq!([fs::read(site.layer(1)).unwrap(), fs::read(site.layer(2)).unwrap()], layers);
 
         let Outcome::PreCommit2 { sealed } = run(&precommit2).unwrap() else { panic!() };
@@ -283,6 +414,12 @@ mod real {
             (Err(error), false) => assert_eq!(error.class, Class::Environment, "{error}"),
             (other, ready) => panic!("parameters ready: {ready}, yet {other:?}"),
         }
+
+        // a replica file with something in it does not become data
+        fs::remove_file(site.output("pc1.json")).unwrap();
+        fs::remove_file(site.output("pc2.json")).unwrap();
+        run(&precommit1).unwrap();
+        assert_eq!(run(&precommit2).unwrap(), Outcome::PreCommit2 { sealed });
 
         // a layer that lost its content in a power cut is a data failure, found by the self-check
         fs::write(site.layer(2), vec![0; 2048]).unwrap();

@@ -5,13 +5,14 @@ use super::{
     sample::{self, NOW},
 };
 use seald::{
-    sector::{Activation, Class, Event, Failure, Landed, MessageId, Record, Sealed, Seed, State, Ticket},
+    sector::{Activation, Class, Event, Failure, Landed, MessageId, Record, Sealed, Seed, State, Termination, Ticket},
     status::{
         DaemonState, Report, SectorStatus, Snapshot,
         changes::Narrator,
         info::{self, Deadline, Funds, InfoReport, Market, Share},
         paint::Colour,
-        sectors::{HistoryLine, List, Show},
+        sectors::{Choice, HistoryLine, List, Show},
+        stake::Stake,
         text,
     },
     units::{AttoFil, Epoch, Hash32, MinerId, RepoName, SectorSize, UnixMillis},
@@ -121,6 +122,20 @@ fn changes_are_told_once() {
     golden("status/changes.txt", &(told.join("\n") + "\n"));
 }
 
+#[test]
+fn a_sector_that_leaves_the_list_is_said_to_be_where_it_went() {
+    for (state, words) in [("FinalizeSector", "FinalizeSector -> Proving"), ("Removing", "Removing -> Removed")] {
+        let mut before = sample::sealing();
+        before.sectors.truncate(1);
+        before.sectors[0].state = state.to_owned();
+        let mut narrator = Narrator::default();
+        narrator.tell(&before);
+        let after = Snapshot { sectors: vec![], ..before };
+        let told = narrator.tell(&after).join("\n");
+        assert!(told.contains(words), "{told}");
+    }
+}
+
 fn hash(n: u8) -> Hash32 {
     Hash32([n; 32])
 }
@@ -174,12 +189,27 @@ fn sectors_list_as_text_and_json() {
     let records: Vec<Record> = [(12, 3), (5, 7), (1, 12), (3, 4), (4, 9)].map(|(n, events)| lived(n, events).0).into();
     let last = sample::sealing();
     let unreadable = vec!["sectors row 9: unknown state \"Sealing\"".to_owned()];
-    let list = List::new(&records, unreadable, None, Some(&last));
+    let list = List::new(&records, unreadable, &Choice::default(), Some(&last));
     golden("sectors/list.txt", &list.render(NOW, Colour::Plain));
     golden("sectors/list.json", &(serde_json::to_string_pretty(&list).unwrap() + "\n"));
-    let proving = List::new(&records, vec![], Some(State::Proving), None);
-    assert_eq!(proving.sectors.iter().map(|row| row.number.as_u64()).collect::<Vec<_>>(), [1]);
-    assert_eq!(List::new(&[], vec![], None, None).render(NOW, Colour::Plain), "no sectors\n");
+    assert_eq!(List::new(&[], vec![], &Choice::default(), None).render(NOW, Colour::Plain), "no sectors\n");
+}
+
+#[test]
+fn a_list_holds_only_what_was_chosen() {
+    let records: Vec<Record> = [(12, 3), (5, 7), (1, 12), (3, 4), (4, 9)].map(|(n, events)| lived(n, events).0).into();
+    let last = sample::sealing();
+    let chosen = |choice: Choice| -> Vec<u64> {
+        List::new(&records, vec![], &choice, Some(&last)).sectors.iter().map(|row| row.number.as_u64()).collect()
+    };
+    let all = Choice::default();
+    assert_eq!(chosen(all.clone()), [1, 3, 4, 5, 12]);
+    assert_eq!(chosen(Choice { state: Some(State::Proving), ..all.clone() }), [1]);
+    assert_eq!(chosen(Choice { failed: true, ..all.clone() }), [12]);
+    assert_eq!(chosen(Choice { waiting: true, ..all.clone() }), [5]);
+    assert_eq!(chosen(Choice { why: Some("no Parameters".to_owned()), ..all.clone() }), [12]);
+    assert_eq!(chosen(Choice { why: Some("SEED".to_owned()), ..all.clone() }), [5]);
+    assert_eq!(chosen(Choice { why: Some("seed".to_owned()), failed: true, ..all }), [] as [u64; 0]);
 }
 
 #[test]
@@ -199,6 +229,12 @@ fn sectors_show_as_text() {
     history.push(HistoryLine { at: NOW, event: Event::CommitReverted, applied: false });
     let show = Show::new(record, history, DaemonState::Stopped, Some(&last));
     golden("sectors/failed.txt", &show.render(NOW.plus_ms(-3_590_000), Colour::Plain));
+    let last = sample::waiting_only();
+    for (name, number, events) in [("waiting", 5, 7), ("batched", 6, 10)] {
+        let (record, history) = lived(number, events);
+        let show = Show::new(record, history, DaemonState::Running, Some(&last));
+        golden(&format!("sectors/{name}.txt"), &show.render(NOW, Colour::Plain));
+    }
 }
 
 #[test]
@@ -206,6 +242,29 @@ fn a_status_about_another_state_is_not_shown() {
     let (record, history) = lived(4, 9);
     let last = Snapshot { at: UnixMillis::new(0), ..sample::alarms() };
     assert_eq!(Show::new(record, history, DaemonState::Running, Some(&last)).status, None);
+}
+
+#[test]
+fn what_hangs_on_a_sector_follows_its_life() {
+    let deposit = AttoFil::from_atto(70_000_000_000_000_000);
+    let pledge = AttoFil::from_atto(130_000_000_000_000_000);
+    for events in 0..=12 {
+        let expected = match events {
+            0..7 => None,
+            7..11 => Some(Stake::Deposit(deposit)),
+            _ => Some(Stake::Pledge(pledge)),
+        };
+        assert_eq!(Stake::of(&lived(1, events).0), expected, "after {events} events");
+    }
+    let (mut record, _) = lived(1, 8);
+    record.state = State::FailedUnrecoverable;
+    assert_eq!(Stake::of(&record), Some(Stake::Lost(deposit)));
+    assert_eq!(Stake::Lost(deposit).locked(), None);
+    let (mut record, _) = lived(1, 12);
+    record.state = State::Removing;
+    assert_eq!(Stake::of(&record), Some(Stake::Pledge(pledge)));
+    record.termination = Some(Termination { message: None, epoch: Some(Epoch::new(90)) });
+    assert_eq!(Stake::of(&record), None);
 }
 
 fn report() -> InfoReport {

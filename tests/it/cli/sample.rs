@@ -2,8 +2,8 @@
 
 use seald::{
     status::{
-        Alarm, ChainStatus, FORMAT_VERSION, Preparing, RepoStatus, Scheduling, SectorStatus, SlotStatus, Snapshot,
-        Target,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, Scheduling,
+        SectorStatus, SlotStatus, Snapshot, Target,
     },
     units::{AttoFil, Bytes, Epoch, MinerId, UnixMillis},
 };
@@ -38,10 +38,12 @@ pub fn fresh() -> Snapshot {
             trouble: None,
             messages_pending: 0,
             worker_balance: None,
+            epoch_secs: None,
         },
-        target: Target { wanted: 5, proving: 0, in_flight: 0, eta_ms: None },
+        target: Target { wanted: 5, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
         slots: vec![slot("cpu", 0, "starting", None)],
         sectors: vec![],
+        batches: vec![],
         counts: vec![],
         repos: vec![repo("nvme0", "ready")],
         scheduling: Scheduling::default(),
@@ -61,8 +63,9 @@ pub fn sealing() -> Snapshot {
             trouble: None,
             messages_pending: 2,
             worker_balance: Some(AttoFil::from_atto(99_500_000_000_000_000_000)),
+            epoch_secs: Some(30),
         },
-        target: Target { wanted: 5, proving: 2, in_flight: 3, eta_ms: Some(192_000) },
+        target: Target { wanted: 5, ordered: 0, proving: 2, in_flight: 3, eta_ms: Some(192_000) },
         slots: vec![
             slot("cpu", 0, "busy", Some("sector 3 precommit2")),
             slot("cpu", 1, "busy", Some("sector 4 commit")),
@@ -103,10 +106,41 @@ pub fn waiting_only() -> Snapshot {
         sectors: vec![
             waiting(3, "PreCommit1", "a chain head: no endpoint answers", None),
             waiting(4, "PreCommitting", "the base fee to fall below 5 nanoFIL", Some("epoch 4100")),
-            waiting(5, "WaitSeed", "the interactive seed", Some("epoch 1300")),
+            SectorStatus {
+                since: Some(NOW.plus_ms(-720_000)),
+                deadline: Some(DeadlineStatus {
+                    what: "its proof to be on chain".to_owned(),
+                    epoch: Epoch::new(87_570),
+                    slack: 86_336,
+                }),
+                stake: Some(AttoFil::from_atto(70_000_000_000_000_000)),
+                ..waiting(5, "WaitSeed", "the interactive seed", Some("epoch 1300 (in about 33 min)"))
+            },
             waiting(6, "CommitWait", "message bafy…q2 to land", Some("epoch 1250")),
         ],
-        target: Target { wanted: 1000, proving: 2, in_flight: 4, eta_ms: None },
+        batches: vec![
+            BatchStatus {
+                id: "7".to_owned(),
+                kind: "commit".to_owned(),
+                state: "sent".to_owned(),
+                sectors: vec![6.try_into().unwrap()],
+                oldest: NOW.plus_ms(-1_900_000),
+                leaves: None,
+                waits_for: Some("its message to land".to_owned()),
+                cids: vec!["bafy2bzaceq1".to_owned(), "bafy2bzaceq2".to_owned()],
+            },
+            BatchStatus {
+                id: "8".to_owned(),
+                kind: "pre_commit".to_owned(),
+                state: "open".to_owned(),
+                sectors: vec![4.try_into().unwrap()],
+                oldest: NOW.plus_ms(-63_000),
+                leaves: Some(NOW.plus_ms(537_000)),
+                waits_for: Some("company, or its time".to_owned()),
+                cids: vec![],
+            },
+        ],
+        target: Target { wanted: 1000, ordered: 3, proving: 2, in_flight: 4, eta_ms: None },
         chain: ChainStatus {
             trouble: Some("no chain endpoint answers ChainHead (2 tried): connection refused".to_owned()),
             ..sealing().chain
@@ -150,7 +184,7 @@ pub fn met() -> Snapshot {
         slots: vec![slot("cpu", 0, "idle", None)],
         sectors: vec![],
         counts: vec![("Proving".to_owned(), 5)],
-        target: Target { wanted: 5, proving: 5, in_flight: 0, eta_ms: None },
+        target: Target { wanted: 5, ordered: 0, proving: 5, in_flight: 0, eta_ms: None },
         ..sealing()
     }
 }
@@ -168,19 +202,7 @@ fn slot(name: &str, instance: u32, state: &str, task: Option<&str>) -> SlotStatu
 }
 
 fn sector(number: u64, state: &str) -> SectorStatus {
-    SectorStatus {
-        number: number.try_into().unwrap(),
-        state: state.to_owned(),
-        entered: NOW.plus_ms(-63_000),
-        step: None,
-        permille: None,
-        eta_ms: None,
-        slot: None,
-        waits_for: None,
-        until: None,
-        failure: None,
-        attempts: 0,
-    }
+    SectorStatus::new(number.try_into().unwrap(), state, NOW.plus_ms(-63_000))
 }
 
 fn waiting(number: u64, state: &str, reason: &str, until: Option<&str>) -> SectorStatus {

@@ -64,7 +64,7 @@ const MOMENTS: &[(&str, &str)] = &[
     ("stage=\"precommit1\"", "precommit1"),
     ("stage=\"precommit2\"", "precommit2"),
     ("stage=\"commit\"", "commit"),
-    ("kind=commit status=\"pushed\"", "finalize"),
+    ("kind=commit status=\"sent\"", "finalize"),
 ];
 
 #[test]

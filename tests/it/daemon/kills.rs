@@ -21,14 +21,20 @@ const STEPS: &[&str] = &[
     "event=\"PreCommit1Done\"",
     "stage=\"precommit2\"",
     "event=\"PreCommit2Done\"",
+    "kind=pre_commit status=\"open\"",
     "event=\"PreCommitted\"",
-    "kind=pre_commit status=\"pushed\"",
+    "kind=pre_commit status=\"sealed\"",
+    "kind=pre_commit status=\"sent\"",
+    "kind=pre_commit status=\"landed\"",
     "event=\"PreCommitLanded\"",
     "event=\"SeedReady\"",
     "stage=\"commit\"",
     "event=\"ProofReady\"",
+    "kind=commit status=\"open\"",
     "event=\"Committed\"",
-    "kind=commit status=\"pushed\"",
+    "kind=commit status=\"sealed\"",
+    "kind=commit status=\"sent\"",
+    "kind=commit status=\"landed\"",
     "event=\"Proving\"",
     "stage=\"finalize\"",
     "event=\"Finalized\"",
@@ -71,11 +77,13 @@ fn killed_at(kind: Kind, step: &str) {
     assert!(checked.is_ok(), "{kind:?} killed at {step}:\n{told}");
 }
 
+// matrix: B1, B2, B3, B7, B9, B10, B12, B13, B14, B17, B18, B19
 #[test]
 fn the_daemon_is_killed_at_every_step() {
     at_every_step(Kind::Daemon);
 }
 
+// matrix: F1, B16
 #[test]
 fn the_workers_are_killed_at_every_step() {
     at_every_step(Kind::Worker);

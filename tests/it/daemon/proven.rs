@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 pub fn assert_proven(rig: &Rig) {
     rig.all_gone();
     let numbers: Vec<u64> = (1..=rig.sectors).collect();
-    let chain: Value = serde_json::from_slice(&fs::read(rig.state().join("devnet/chain.json")).unwrap()).unwrap();
+    let chain = chain_of(rig);
     messages(&chain, &numbers);
     miner(&chain, &numbers);
     for number in &numbers {
@@ -44,6 +44,25 @@ fn messages(chain: &Value, numbers: &[u64]) {
         (method::PROVE_COMMIT_SECTORS3, numbers.to_vec()),
     ]);
     assert_eq!(by_method, once, "each sector in one message of each kind");
+}
+
+fn chain_of(rig: &Rig) -> Value {
+    serde_json::from_slice(&fs::read(rig.state().join("devnet/chain.json")).unwrap()).unwrap()
+}
+
+/// The parameters of every message of a method that succeeded.
+pub fn executed(rig: &Rig, method: u64) -> Vec<Vec<u8>> {
+    let chain = chain_of(rig);
+    let receipts = chain["receipts"].as_object().unwrap().iter();
+    let succeeded = receipts.filter(|(_, receipt)| receipt[1]["exit_code"] == 0);
+    let sent = succeeded.map(|(cid, _)| &chain["messages"][cid]).filter(|message| message["method"] == method);
+    sent.map(|message| from_hex(message["params"].as_str().unwrap()).unwrap()).collect()
+}
+
+/// How often a sector was in a message of a method that succeeded.
+pub fn times(rig: &Rig, method: u64, number: u64) -> usize {
+    let messages = executed(rig, method);
+    messages.iter().flat_map(|params| sectors_in(method, params)).filter(|sector| *sector == number).count()
 }
 
 fn sectors_in(method: u64, params: &[u8]) -> Vec<u64> {

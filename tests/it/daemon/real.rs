@@ -19,6 +19,7 @@ fn has_parameters(rig: &Rig, test: &str) -> bool {
     false
 }
 
+// matrix: A1
 #[test]
 fn real_sectors_are_proven() {
     let rig = Rig::real(2);
@@ -51,7 +52,7 @@ fn real_sectors_survive_the_death_of_every_process() {
     let is_proving = |sector: &serde_json::Value| sector["step"] == "SNARK";
     run.watch(&rig, |status| status["sectors"].as_array().unwrap().iter().any(is_proving));
     slay_all(Kind::Worker);
-    run.until("kind=commit status=\"pushed\"");
+    run.until("kind=commit status=\"sent\"");
     slay_all(Kind::Devnet);
     told.push_str(&run.ends_well());
 

@@ -36,7 +36,7 @@ fn a_replacement_pays_a_quarter_more_and_lands_in_place_of_the_first() {
     let why = push(&mut chain, &first).unwrap_err();
     assert!(why.contains("already in mpool"), "{why}");
     let second = push(&mut chain, &dearer(&first, 127)).unwrap();
-    assert_eq!(chain.pending().map(|(cid, _)| cid.clone()).collect::<Vec<_>>(), [second.clone()]);
+    assert_eq!(chain.pending().map(|(cid, _)| cid).collect::<Vec<_>>(), [&second]);
 
     mine(&mut chain, 2);
     assert_eq!((chain.receipt(&cid), chain.receipt(&second).map(|(height, _)| *height)), (None, Some(1)));
@@ -186,4 +186,19 @@ fn a_batch_above_the_block_gas_is_refused_and_its_halves_are_not() {
     assert!(half.gas_limit <= 120_000_000);
     let reverted = chain.estimate(Message { method: 6, ..batch(&chain, miner, 1) }, Asked::default(), &verify);
     assert!(matches!(reverted, Err(Refusal::Reverted(22, _))), "{reverted:?}");
+}
+
+#[test]
+fn a_replacement_is_estimated_without_what_it_replaces() {
+    let mut chain = chain();
+    let miner = create_miner(&mut chain);
+    let verify = verifier(Prover::Simulated);
+    let estimate = |chain: &Chain, message: Message| chain.estimate(message, Asked::default(), &verify);
+    let first = estimate(&chain, batch(&chain, miner, 2)).unwrap();
+    let first = chain.push(first, None, &mut Rules::default()).unwrap();
+    let again = batch(&chain, miner, 2);
+    assert_ne!(again.nonce, first.nonce);
+    let refused = estimate(&chain, again.clone());
+    assert!(matches!(refused, Err(Refusal::Reverted(exit::ILLEGAL_ARGUMENT, _))), "its sectors are pre-committed then");
+    estimate(&chain, Message { nonce: first.nonce, ..again }).unwrap();
 }

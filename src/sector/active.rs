@@ -1,12 +1,46 @@
-//! The ways out: a sector that an operator has the chain end, and one whose files are removed.
+//! A sector on chain: finalized, watched, and on its ways out.
 
 use super::{
-    machine::Event,
-    next::{ChainNow, Facts, MessageView, Next, WakeUp, knows, outstanding, wait},
+    facts::{ChainNow, Facts, MessageView},
+    machine::{Event, State},
+    next::{Next, WakeUp, outstanding, wait},
     policy::{self, Policy},
     record::{Record, Stage},
 };
 use crate::units::{Epoch, UnixMillis};
+
+pub(super) fn finalize(facts: &Facts, chain: ChainNow) -> Next {
+    let Some(sector) = &facts.sector else { return Next::Record(Event::CommitReverted) };
+    let ahead = sector.activation.epoch.since(chain.finalized);
+    if ahead <= 0 {
+        return Next::Work(Stage::Finalize);
+    }
+    wait("finality: the cache is kept until no reorganisation can ask for it", WakeUp::At(chain.head.plus(ahead)))
+}
+
+/// A node that is behind does not know the sector yet: then it is not gone.
+fn knows(record: &Record, chain: ChainNow) -> bool {
+    record.activation.as_ref().is_none_or(|activation| activation.epoch <= chain.finalized)
+}
+
+pub(super) fn proving(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
+    match &facts.sector {
+        Some(sector) if !sector.faulty => Next::Rest,
+        None if !knows(record, chain) => Next::Rest,
+        // gone is a fault as well: the states of faults lead on from there
+        Some(_) | None => Next::Record(Event::Faulty),
+    }
+}
+
+pub(super) fn faulty(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
+    match (&facts.sector, record.state) {
+        (None, _) if !knows(record, chain) => wait("the node to be as far as the sector", WakeUp::NextHead),
+        (Some(sector), _) if !sector.faulty => Next::Record(Event::Recovered),
+        (_, State::Faulty) => Next::Record(Event::FaultReported),
+        (None, _) => Next::Record(Event::FaultedFinal),
+        (Some(_), _) => wait("an operator: the chain lists the sector as faulty", WakeUp::Operator),
+    }
+}
 
 /// Sent, seen, final, then removed. The chain may list an ended sector for a while: a termination that executed well
 /// counts as much as a sector that is gone.

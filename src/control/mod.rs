@@ -1,0 +1,160 @@
+//! The daemon's control socket: HTTP with JSON bodies over a Unix socket in the state folder.
+//!
+//! The server decides nothing and changes nothing: it makes a [`Request`] of what it reads, and the loop, which alone
+//! changes the world, answers it. Paths begin with a version; an error is an object with `error` and `help`.
+//!
+//! | request | body | answer |
+//! | --- | --- | --- |
+//! | `GET /v1/status` | | the snapshot |
+//! | `POST /v1/pledge` | `{"count": 3}` | [`Pledged`] |
+//! | `DELETE /v1/pledge` | | [`Pledged`] |
+//! | `POST /v1/sectors/{number}/{retry,remove,terminate}` | `{"yes": true}` | [`Ruling`] |
+//! | `POST /v1/sectors/{number}/set-state` | `{"state": "PreCommit1", "yes": true}` | [`Ruling`] |
+
+mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientError};
+pub use server::{Server, ServerError};
+
+use crate::{
+    sector::{State, operator::Order},
+    status::{
+        Snapshot,
+        orders::{Pledged, Ruling},
+    },
+    units::SectorNumber,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    num::NonZeroU64,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::oneshot;
+
+/// Name of the socket in the state folder.
+pub const SOCKET: &str = "control.sock";
+
+/// Bytes of the longest path of a Unix socket: `sun_path` has 108, the last of them 0. Source: unix(7).
+pub const LONGEST_PATH: usize = 107;
+
+/// What is asked of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The newest snapshot.
+    Status,
+    /// So many sectors beyond those that are wanted now.
+    Pledge(NonZeroU64),
+    /// No sectors beyond those that the manifest declares.
+    PledgeAsDeclared,
+    /// An order about one sector.
+    Sector {
+        /// The sector.
+        number: SectorNumber,
+        /// The order.
+        order: Order,
+        /// What it costs was agreed to.
+        yes: bool,
+    },
+}
+
+/// One request, as the loop gets it. Who asked may have gone meanwhile; what is asked is done all the same.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked.
+    pub ask: Ask,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// The answer to a request.
+pub type Answer = Result<Reply, Refused>;
+
+/// A request that was answered.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// The newest snapshot.
+    Status(Arc<Snapshot>),
+    /// The target, now.
+    Pledged(Pledged),
+    /// What became of an order.
+    Ruling(Ruling),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It makes no sense.
+    Malformed,
+    /// There is no such thing.
+    Unknown,
+    /// It must not be done as things stand.
+    Conflict,
+    /// It could be done at another time.
+    Unavailable,
+}
+
+/// A request that was not carried out: nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, for programs.
+    pub cause: Cause,
+    /// Why, for people.
+    pub error: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl Refused {
+    /// A refusal.
+    pub fn new(cause: Cause, error: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { cause, error: error.into(), help: help.into() }
+    }
+}
+
+/// A refusal as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ErrorBody {
+    error: String,
+    help: String,
+}
+
+/// Body of `POST /v1/pledge`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PledgeBody {
+    count: NonZeroU64,
+}
+
+/// Body of `POST /v1/sectors/{number}/{verb}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrderBody {
+    #[serde(default)]
+    yes: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+}
+
+/// The word for an order in paths, answers and on the command line.
+pub const fn verb(order: Order) -> &'static str {
+    match order {
+        Order::Retry => "retry",
+        Order::Remove => "remove",
+        Order::Terminate => "terminate",
+        Order::SetState(_) => "set-state",
+    }
+}
+
+/// Where the socket of a state folder is.
+///
+/// # Errors
+/// The path as it is, when no socket can have it.
+pub fn socket(dir: &Path) -> Result<PathBuf, PathBuf> {
+    let path = dir.join(SOCKET);
+    if path.as_os_str().as_bytes().len() > LONGEST_PATH { Err(path) } else { Ok(path) }
+}

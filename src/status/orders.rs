@@ -1,0 +1,101 @@
+//! What the daemon answers to an operator's order: the JSON of the control socket and of `--json`, and the same as
+//! text. Pure.
+
+use super::words;
+use crate::{sector::State, units::SectorNumber};
+use serde::{Deserialize, Serialize};
+
+/// Raised when a field of these answers changes its meaning or goes away.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The answer to an order about one sector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ruling {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The sector.
+    pub sector: SectorNumber,
+    /// `retry`, `remove`, `terminate`, `set-state`.
+    pub order: String,
+    /// Its state after the answer.
+    pub state: State,
+    /// `false` when it costs something and nobody has agreed to that yet: nothing was changed.
+    pub done: bool,
+    /// What it costs, in FIL and in work; empty when it costs nothing.
+    pub costs: Vec<String>,
+}
+
+impl Ruling {
+    /// The ruling as text.
+    pub fn render(&self) -> String {
+        let Self { sector, order, state, done, costs, .. } = self;
+        let head = if *done {
+            format!("sector {sector}: {order} is recorded, it is in {state} now\n")
+        } else {
+            format!("sector {sector} is in {state}; {order} would cost:\n")
+        };
+        costs.iter().fold(head, |out, cost| format!("{out}  - {cost}\n"))
+    }
+}
+
+/// The answer to `seald sectors pledge`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pledged {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Sectors that the manifest declares.
+    pub declared: u64,
+    /// Sectors that are wanted in all, from now on.
+    pub wanted: u64,
+    /// Sectors in state Proving.
+    pub proving: u64,
+}
+
+impl Pledged {
+    /// The answer as text.
+    pub fn render(&self) -> String {
+        let Self { declared, wanted, proving, .. } = self;
+        let mut out = format!("target: {} in all, {proving} proving\n", words::count(*wanted, "sector"));
+        if wanted > declared {
+            out.push_str(&format!(
+                "{} of them ordered beyond pledge.sectors = {declared}; pledge.sectors = {wanted} declares them as well\n",
+                wanted.saturating_sub(*declared)
+            ));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ruling(done: bool, costs: &[&str]) -> Ruling {
+        Ruling {
+            format_version: FORMAT_VERSION,
+            sector: SectorNumber::try_from(4).unwrap(),
+            order: "remove".to_owned(),
+            state: State::WaitSeed,
+            done,
+            costs: costs.iter().map(|cost| (*cost).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn an_order_that_was_not_agreed_to_lists_every_cost() {
+        let text = ruling(false, &["the deposit of 0.07 FIL", "the sealing work"]).render();
+        assert_eq!(
+            text,
+            "sector 4 is in WaitSeed; remove would cost:\n  - the deposit of 0.07 FIL\n  - the sealing work\n"
+        );
+        assert_eq!(ruling(true, &[]).render(), "sector 4: remove is recorded, it is in WaitSeed now\n");
+    }
+
+    #[test]
+    fn what_was_ordered_beyond_the_manifest_is_said() {
+        let pledged = Pledged { format_version: FORMAT_VERSION, declared: 2, wanted: 5, proving: 1 };
+        assert!(pledged.render().contains("3 of them ordered beyond pledge.sectors = 2"), "{}", pledged.render());
+        let declared = Pledged { wanted: 2, ..pledged };
+        assert_eq!(declared.render(), "target: 2 sectors in all, 1 proving\n");
+    }
+}
