@@ -301,3 +301,42 @@ fn of_ten_that_failed_together_nine_are_sent_again_and_the_expired_one_is_sealed
         assert_eq!(wants, Some(expected), "sector {n}: {:#?}", book.records[&number(n)]);
     }
 }
+
+#[test]
+fn a_message_and_its_successor_that_are_taken_back_together_are_one_live_message_and_one_to_look_after() {
+    let mut book = waiting(1);
+    let sent_as = |nonce| Sent { nonce, ..sent() };
+    let send = |book: &mut Book, name: &str, nonce| {
+        let change = book.seal(&id(name), composed(&[1], &[]), id("rest"), NOW);
+        book.follow(change);
+        let change = book.handed(&id(name), Handed::Taken(sent_as(nonce)), NOW);
+        book.follow(change);
+    };
+    send(&mut book, "m", 1);
+    book.sees(20, 0, executed(20));
+    // it executed without success: another is sent, and executes too
+    for kind in [EventKind::ChainPreCommitFailed, EventKind::RetryPreCommit] {
+        let mut draft = book.draft(NOW);
+        draft.event(number(1), event(kind));
+        let change = draft.finish();
+        book.follow(change);
+    }
+    let later = NOW.plus_ms(1);
+    let change = book.join(MessageKind::PreCommit, None, &[number(1)], id("n"), later);
+    book.follow(change);
+    send(&mut book, "n", 2);
+    let fates = |fate: Fate| BTreeMap::from([(id("m"), fate.clone()), (id("n"), fate)]);
+    let change = book.seen(Epoch::new(26), Epoch::new(0), &fates(executed(25)), 2, later);
+    book.follow(change);
+    // a reorganisation takes both back, and the node forgets them
+    let change = book.seen(Epoch::new(27), Epoch::new(0), &fates(Fate::Forgotten), 2, later);
+    book.follow(change);
+    assert_eq!((book.batches[&id("m")].state.as_str(), book.batches[&id("n")].state.as_str()), ("landed", "sent"));
+    // nonce 2 never executes before nonce 1: both are handed over again
+    let change = book.seen(Epoch::new(28), Epoch::new(0), &fates(Fate::Forgotten), 2, later);
+    book.follow(change);
+    assert_eq!(book.gone.keys().collect::<Vec<_>>(), [&id("m"), &id("n")]);
+    let change = book.handed(&id("m"), Handed::Taken(sent_as(1)), later);
+    book.follow(change);
+    assert!(!book.gone.contains_key(&id("m")));
+}

@@ -255,12 +255,13 @@ impl Sim {
 
     /// What workers and the node answered by now is recorded, then it is planned and applied.
     pub fn turn(&mut self) -> Result<(), String> {
-        let done = self.news().and_then(|()| self.answers());
+        self.reload();
+        let done = self.news();
         self.survive(done)?;
-        if self.memory.stale {
-            self.memory.stale = false;
-            self.memory.book = self.disk.book();
-        }
+        self.reload();
+        let done = self.answers();
+        self.survive(done)?;
+        self.reload();
         for _ in 0..PLANS_AT_ONCE {
             let observed = self.observed();
             let plan = plan::plan(&self.desired, &observed);
@@ -278,6 +279,13 @@ impl Sim {
             }
         }
         Ok(())
+    }
+
+    /// After a write that may have failed, the disk is the truth.
+    fn reload(&mut self) {
+        if std::mem::take(&mut self.memory.stale) {
+            self.memory.book = self.disk.book();
+        }
     }
 
     fn news(&mut self) -> Step {
@@ -405,6 +413,7 @@ impl Sim {
 
     /// An operator's word; whether it was taken.
     pub fn order(&mut self, number: SectorNumber, order: Order) -> Result<bool, String> {
+        self.reload();
         let record = &self.memory.book.records[&number];
         let facts = self.facts(record);
         let chain = self.memory.view.as_deref().map(|view| observe::chain_now(view, self.now));

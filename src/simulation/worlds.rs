@@ -257,7 +257,7 @@ fn a_thousand_sectors_with_forks_and_losses_are_all_proven() {
         Plot { seed: 1_000, sectors: 1_000, in_flight: 250, workers: 40, batch: 40, challenge_delay: 10, funds: RICH };
     let mut sim = world(&plot);
     let mut chaos = Chaos::EVERYTHING;
-    let ended = chaos.rage(&mut sim, 300).and_then(|()| sim.converge(3_000));
+    let ended = chaos.rage(&mut sim, 600).and_then(|()| sim.converge(3_000));
     ended.unwrap_or_else(|why| panic!("{why}\n{}", sim.standing()));
     println!("{} crashes, doubled {:?}, wasted {:?}", sim.crashes, sim.laws.doubled, sim.laws.wasted.len());
 }
