@@ -18,6 +18,8 @@ pub mod plan;
 pub mod proofs;
 pub mod repo;
 pub mod sector;
+#[cfg(test)]
+mod simulation;
 pub mod status;
 pub mod store;
 pub mod supervisor;

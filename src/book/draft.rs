@@ -79,6 +79,17 @@ impl<'a> Draft<'a> {
         self.batches.insert(batch.id.clone(), batch);
     }
 
+    /// The batches as they are with this change.
+    fn batches(&self) -> impl Iterator<Item = &Batch> {
+        let known = self.book.batches.values().filter(|batch| !self.batches.contains_key(&batch.id));
+        known.chain(self.batches.values())
+    }
+
+    /// Whether a batch of this kind that may still land has the sector.
+    pub(super) fn has_live(&self, number: SectorNumber, kind: MessageKind) -> bool {
+        self.batches().any(|batch| batch.kind == kind && batch.state.is_live() && batch.sectors.contains(&number))
+    }
+
     /// A sector that no longer waits for a place in a message gives its place up.
     fn leave(&mut self, after: &Record) {
         let open = |batch: &&Batch| {
@@ -92,9 +103,7 @@ impl<'a> Draft<'a> {
             let waits = after.current_message() == Some(&batch.id) && batch.kind.awaits() == Some(after.state);
             batch.state == BatchState::Sealed && batch.attempts == 0 && batch.sectors.contains(&after.number) && !waits
         };
-        let known = self.book.batches.values().filter(|batch| !self.batches.contains_key(&batch.id));
-        let of_it: Vec<Batch> =
-            known.chain(self.batches.values()).filter(|batch| open(batch) || unsent(batch)).cloned().collect();
+        let of_it: Vec<Batch> = self.batches().filter(|batch| open(batch) || unsent(batch)).cloned().collect();
         for mut batch in of_it {
             if batch.state == BatchState::Sealed {
                 batch.state = BatchState::Dissolved { why: format!("sector {} went another way", after.number) };

@@ -279,6 +279,7 @@ impl Book {
         let gone = std::mem::take(&mut self.gone);
         let mut still = BTreeMap::new();
         let mut draft = self.draft(now);
+        let mut unlanded = Vec::new();
         for (id, fate) in fates {
             let Some(batch) = self.batches.get(id) else { continue };
             let since = gone.get(id).copied().unwrap_or(head);
@@ -293,12 +294,7 @@ impl Book {
                 (BatchState::Landed(known), Fate::Executed(_)) if known.height <= finalized => {
                     draft.put(to(BatchState::Settled(known.clone())));
                 }
-                (BatchState::Landed(_), Fate::Waiting | Fate::Forgotten | Fate::Overtaken) => {
-                    // its successor is on its way already: then this one cannot come back
-                    if batch.sectors.iter().all(|number| self.batch_of(*number, batch.kind).is_none()) {
-                        draft.put(to(batch.unlanded()));
-                    }
-                }
+                (BatchState::Landed(_), Fate::Waiting | Fate::Forgotten | Fate::Overtaken) => unlanded.push(batch),
                 (BatchState::Sent, Fate::Forgotten) => {
                     still.insert(id.clone(), since);
                 }
@@ -318,6 +314,14 @@ impl Book {
                     Fate::Waiting | Fate::Executed(_) | Fate::Forgotten | Fate::Overtaken,
                 ) => {}
             }
+        }
+        // one reorganisation may take back a message and the one that came before it: the sectors are the newer one's.
+        // The older is followed without them, as no later nonce can execute before its own
+        unlanded.sort_by_key(|batch| std::cmp::Reverse((batch.created, &batch.id)));
+        for batch in unlanded {
+            let mut back = Batch { state: batch.unlanded(), ..batch.clone() };
+            back.sectors.retain(|number| !draft.has_live(*number, batch.kind));
+            draft.put(back);
         }
         let change = draft.finish();
         self.gone = still;
@@ -346,14 +350,7 @@ impl Book {
         if landed.is_some_and(|batch| !fates.contains_key(&batch.id)) {
             return None;
         }
-        let back = |batch: &Batch| {
-            let gone = matches!(fates.get(&batch.id), Some(Fate::Waiting | Fate::Forgotten));
-            gone && matches!(batch.state, BatchState::Landed(_))
-        };
-        facts.message = batch.map(|batch| {
-            // a reorganisation took it back while one of its sectors has a message of its own: it may land again
-            if back(batch) { MessageView::Pushed } else { view(batch, record.number, trouble(&batch.id)) }
-        });
+        facts.message = batch.map(|batch| view(batch, record.number, trouble(&batch.id)));
         Some(facts)
     }
 }

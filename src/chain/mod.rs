@@ -154,6 +154,21 @@ impl Allocated {
     }
 }
 
+#[cfg(test)]
+impl FromIterator<u64> for Allocated {
+    /// Of ascending numbers.
+    fn from_iter<I: IntoIterator<Item = u64>>(numbers: I) -> Self {
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for number in numbers {
+            match ranges.last_mut() {
+                Some((_, end)) if *end == number => *end = number + 1,
+                _ => ranges.push((number, number + 1)),
+            }
+        }
+        Self { ranges }
+    }
+}
+
 /// Number of sectors by condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectorCount {

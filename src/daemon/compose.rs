@@ -231,8 +231,17 @@ impl<N: Node> Desk<N> {
         }
         match self.client.estimate(message, max_fee, &self.head).await {
             Ok(_) => {}
-            // the actor said no, perhaps as it has executed already; anything else says nothing
+            // the actor says no, perhaps as an attempt whose answer was lost has executed: a node that knows its id gives it
+            // back, and then its nonce is followed; any other refuses as it has just done
+            Err(error) if is_refusal(&error) && batch.attempts > 0 => {
+                return match self.client.push(message, &batch.id, max_fee).await {
+                    Ok(sent) => self.taken(sent),
+                    Err(ChainError::Refused { .. }) => Handed::Refused(told(&error)),
+                    Err(away) => Handed::Unclear(told(&away)),
+                };
+            }
             Err(error) if is_refusal(&error) => return Handed::Refused(told(&error)),
+            // anything else says nothing
             Err(error) => return Handed::Unclear(told(&error)),
         }
         match self.client.push(message, &batch.id, max_fee).await {

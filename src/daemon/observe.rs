@@ -101,7 +101,7 @@ pub fn batches_seen(
     handling: &BTreeSet<MessageId>,
     pauses: &BTreeMap<MessageId, Pause>,
 ) -> BTreeMap<MessageId, BatchSeen> {
-    let live = book.batches.values().filter(|batch| batch.state.is_live() && !batch.sectors.is_empty());
+    let live = book.batches.values().filter(|batch| batch.state.is_live() && batch.kind != MessageKind::CreateMiner);
     let seen = |batch: &Batch| BatchSeen {
         busy: handling.contains(&batch.id),
         retry_at: pauses.get(&batch.id).map(|pause| pause.until),

@@ -219,7 +219,8 @@ async fn an_errand_that_panics_comes_back() {
 #[tokio::test]
 async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
     let bench = bench().await;
-    let sent = Batch { attempts: 1, ..sealed(MessageKind::PreCommit, "m-1") };
+    let id = "00000000-0000-4000-8000-000000000001";
+    let sent = Batch { attempts: 1, ..sealed(MessageKind::PreCommit, id) };
     let fee = AttoFil::from_atto(1_000);
     let methods = |node: &Fake| node.asked().into_iter().map(|asked| asked.method).collect::<Vec<_>>();
     let key = fvm_shared::address::Address::new_bls(&[1; 48]).unwrap().to_string();

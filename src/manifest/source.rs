@@ -18,13 +18,14 @@ use toml::{
 };
 
 /// Variables that begin with `SEALD_` and are not manifest keys.
-pub const OTHER_VARIABLES: [&str; 6] = [
+pub const OTHER_VARIABLES: [&str; 7] = [
     "SEALD_LOG",
     "SEALD_CONFIG",
     "SEALD_SIMULATED_STAGE_MS",
     "SEALD_TEST_POSTGRES",
     "SEALD_TEST_SEED",
     "SEALD_TEST_STEPS",
+    "SEALD_TEST_SEEDS",
 ];
 
 /// The proofs libraries' own variable: it takes the place of the default of `params.dir`.

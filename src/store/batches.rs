@@ -18,7 +18,7 @@ const DOING: &str = "record a message";
 
 impl Store {
     /// Every batch that matters still, oldest first, and the rows that cannot be read: those that may still
-    /// land, those that ended while one of their sectors is not in a final state, and every CreateMiner.
+    /// land or be taken back, those that ended while one of their sectors is not in a final state, and every CreateMiner.
     ///
     /// # Errors
     /// The database does not answer.

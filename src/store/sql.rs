@@ -52,11 +52,11 @@ macro_rules! batch_columns {
     };
 }
 
-/// Live batches; those that ended, while a sector they carried is still on its way (states that are not
-/// `State::is_final`); and every CreateMiner.
+/// Batches that may still land, or be taken back by a reorganisation; those that ended, while a sector they carried is
+/// still on its way (states that are not `State::is_final`); and every CreateMiner.
 macro_rules! batches_that_matter {
     () => {
-        "WHERE status IN ('open', 'sealed', 'sent') OR kind = 'create_miner' OR id IN (\
+        "WHERE status IN ('open', 'sealed', 'sent', 'landed') OR kind = 'create_miner' OR id IN (\
          SELECT message_sectors.message FROM message_sectors JOIN sectors ON sectors.number = message_sectors.sector \
          WHERE sectors.state NOT IN ('Proving', 'FailedUnrecoverable', 'PackingFailed', 'FaultedFinal', 'Removed')) \
          ORDER BY created, id"

@@ -42,6 +42,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("control", &["units", "sector", "status"]),
     ("daemon", &["*"]),
     ("cli", &["*"]),
+    // tests only: the whole system without its shell
+    ("simulation", &["*"]),
     ("lib", &["*"]),
     ("main", &["*"]),
 ];

@@ -1,0 +1,1 @@
+//! Single faults at chosen moments.
