@@ -49,6 +49,9 @@ pub struct Net {
     pub dice: Dice,
     /// Methods that get no answer; `*` is all of them.
     pub silent: BTreeSet<&'static str>,
+    /// The node is on a fork with other tickets, or other beacons.
+    pub other_tickets: bool,
+    pub other_beacons: bool,
     /// Epochs that the node is behind.
     pub lag: i64,
     /// Epochs behind the head that are final.
@@ -66,6 +69,9 @@ pub struct Net {
 pub struct SimNode(Arc<Mutex<Net>>);
 
 pub const MINER_SIZE: SectorSize = SectorSize::KiB2;
+
+/// A domain of randomness that nobody draws from: what another fork would give.
+const OTHER: i64 = 99;
 
 /// Keys that are answered although a newer head is known.
 const OLD_VIEWS: usize = 64;
@@ -86,6 +92,8 @@ impl Net {
             moods: Moods::default(),
             dice,
             silent: BTreeSet::new(),
+            other_tickets: false,
+            other_beacons: false,
             lag: 0,
             finality,
             taken: BTreeSet::new(),
@@ -277,7 +285,8 @@ impl Node for SimNode {
 
     async fn ticket(&self, miner: MinerId, epoch: Epoch, _: &TipSet) -> Result<Hash32, ChainError> {
         let net = self.call("StateGetRandomnessFromTickets")?;
-        Ok(net.chain.randomness.from_tickets(SEAL_RANDOMNESS, epoch.as_i64(), &miner.to_entropy()))
+        let domain = if net.other_tickets { OTHER } else { SEAL_RANDOMNESS };
+        Ok(net.chain.randomness.from_tickets(domain, epoch.as_i64(), &miner.to_entropy()))
     }
 
     async fn seed(&self, miner: MinerId, epoch: Epoch, at: &TipSet) -> Result<Hash32, ChainError> {
@@ -285,7 +294,8 @@ impl Node for SimNode {
         if epoch > at.height {
             return Err(refused("StateGetRandomnessFromBeacon", 1, "cannot draw randomness from the future"));
         }
-        Ok(net.chain.randomness.from_beacon(INTERACTIVE_SEAL, epoch.as_i64(), &miner.to_entropy()))
+        let domain = if net.other_beacons { OTHER } else { INTERACTIVE_SEAL };
+        Ok(net.chain.randomness.from_beacon(domain, epoch.as_i64(), &miner.to_entropy()))
     }
 
     async fn miner_info(&self, miner: MinerId, at: &TipSet) -> Result<MinerInfo, ChainError> {

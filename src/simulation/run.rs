@@ -125,8 +125,8 @@ pub struct Sim {
     pub luck: Luck,
     pub frailty: Frailty,
     pub crashes: u64,
-    /// Cut here the next time: a named point, for scenarios.
-    pub cut_at: Option<&'static str>,
+    /// Killed at the first such point where this holds, once: for scenarios.
+    pub cut_when: Option<fn(&Self) -> bool>,
 }
 
 /// Drives a future whose every wait is over at once.
@@ -143,10 +143,12 @@ fn ready<T>(work: impl Future<Output = T>) -> T {
 
 impl Sim {
     /// A point where the daemon can be killed.
-    fn crash_point(&mut self, name: &'static str) -> Step {
-        if self.cut_at == Some(name) {
-            self.cut_at = None;
-            return Err(Cut::Crash);
+    fn crash_point(&mut self) -> Step {
+        if let Some(cut) = self.cut_when.take() {
+            if cut(self) {
+                return Err(Cut::Crash);
+            }
+            self.cut_when = Some(cut);
         }
         if self.dice.chance(self.frailty.crashes) { Err(Cut::Crash) } else { Ok(()) }
     }
@@ -156,7 +158,7 @@ impl Sim {
             return Ok(());
         }
         self.laws.before(&change, &self.node, &self.miner).map_err(Cut::Broken)?;
-        self.crash_point("before a write")?;
+        self.crash_point()?;
         let fails = self.dice.chance(self.frailty.writes);
         if fails && self.dice.chance(500) {
             return Err(Cut::Write);
@@ -165,7 +167,7 @@ impl Sim {
         if fails {
             return Err(Cut::Write);
         }
-        self.crash_point("after a write")?;
+        self.crash_point()?;
         let memory = &mut self.memory;
         for (record, _) in &change.sectors {
             memory.pauses.remove(&record.number);
@@ -318,7 +320,7 @@ impl Sim {
         while let Some(at) = self.memory.errands.iter().position(|errand| errand.due <= now) {
             let errand = self.memory.errands.remove(at);
             let done = self.ask(errand);
-            self.crash_point("after an answer")?;
+            self.crash_point()?;
             self.on_errand(done)?;
         }
         Ok(())
@@ -577,7 +579,7 @@ impl Sim {
     }
 
     fn give(&mut self, number: SectorNumber, stage: Stage, worker: Assignee, repo: crate::units::RepoName) -> Step {
-        self.crash_point("before a stage")?;
+        self.crash_point()?;
         let Some(record) = self.memory.book.records.get(&number) else { return Ok(()) };
         if self.memory.tasks.iter().any(|task| task.number == number || task.worker == worker) {
             return Err(Cut::Broken(format!("sector {number} or its worker has two things to do")));

@@ -50,7 +50,7 @@ fn manifest() -> Arc<Manifest> {
 }
 
 /// More than any world needs.
-const RICH: AttoFil = AttoFil::from_atto(100 * FIL);
+pub const RICH: AttoFil = AttoFil::from_atto(100 * FIL);
 
 const EPOCH_MS: u64 = 30_000;
 const GENESIS_MS: i64 = 1_700_000_000_000;
@@ -123,7 +123,7 @@ pub fn world(plot: &Plot) -> Sim {
         luck: Luck { slowest_ms: 10 * 30_000, ..Luck::default() },
         frailty: Frailty::default(),
         crashes: 0,
-        cut_at: None,
+        cut_when: None,
     }
 }
 
