@@ -250,6 +250,8 @@ impl Book {
             (BatchState::Sealed | BatchState::Sent, Handed::Taken(sent)) => {
                 draft.put(Batch { state: BatchState::Sent, sent: Some(sent), ..batch.clone() });
             }
+            // taken back by a reorganisation, forgotten, and handed over again
+            (BatchState::Landed(_), Handed::Taken(sent)) => draft.put(Batch { sent: Some(sent), ..batch.clone() }),
             (BatchState::Sealed, Handed::Refused(why)) => {
                 draft.put(Batch { state: BatchState::Dissolved { why }, ..batch.clone() });
             }
@@ -294,7 +296,9 @@ impl Book {
                 (BatchState::Landed(known), Fate::Executed(_)) if known.height <= finalized => {
                     draft.put(to(BatchState::Settled(known.clone())));
                 }
-                (BatchState::Landed(_), Fate::Waiting | Fate::Forgotten | Fate::Overtaken) => unlanded.push(batch),
+                (BatchState::Landed(_), Fate::Waiting | Fate::Forgotten | Fate::Overtaken) => {
+                    unlanded.push((batch, fate));
+                }
                 (BatchState::Sent, Fate::Forgotten) => {
                     still.insert(id.clone(), since);
                 }
@@ -315,13 +319,15 @@ impl Book {
                 ) => {}
             }
         }
-        // one reorganisation may take back a message and the one that came before it: the sectors are the newer one's.
-        // The older is followed without them, as no later nonce can execute before its own
-        unlanded.sort_by_key(|batch| std::cmp::Reverse((batch.created, &batch.id)));
-        for batch in unlanded {
-            let mut back = Batch { state: batch.unlanded(), ..batch.clone() };
-            back.sectors.retain(|number| !draft.has_live(*number, batch.kind));
-            draft.put(back);
+        // one reorganisation may take back a message and its successor: only the newest can be live for their sectors. The
+        // other is looked after all the same, as no later nonce executes before its own
+        unlanded.sort_by_key(|(batch, _)| std::cmp::Reverse((batch.created, &batch.id)));
+        for (batch, fate) in unlanded {
+            if batch.sectors.iter().all(|number| !draft.has_live(*number, batch.kind)) {
+                draft.put(Batch { state: batch.unlanded(), ..batch.clone() });
+            } else if *fate == Fate::Forgotten {
+                still.insert(batch.id.clone(), gone.get(&batch.id).copied().unwrap_or(head));
+            }
         }
         let change = draft.finish();
         self.gone = still;

