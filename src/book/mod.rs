@@ -356,7 +356,11 @@ impl Book {
         if landed.is_some_and(|batch| !fates.contains_key(&batch.id)) {
             return None;
         }
-        facts.message = batch.map(|batch| view(batch, record.number, trouble(&batch.id)));
+        facts.message = batch.map(|batch| match (&batch.state, fates.get(&batch.id)) {
+            // a reorganisation took it back while one of its sectors has a newer one: for the others it may land again
+            (BatchState::Landed(_), Some(Fate::Waiting | Fate::Forgotten)) => MessageView::Pushed,
+            _ => view(batch, record.number, trouble(&batch.id)),
+        });
         Some(facts)
     }
 }
