@@ -356,13 +356,10 @@ impl Book {
         if landed.is_some_and(|batch| !fates.contains_key(&batch.id)) {
             return None;
         }
-        let back = |batch: &Batch| {
-            let gone = matches!(fates.get(&batch.id), Some(Fate::Waiting | Fate::Forgotten));
-            gone && matches!(batch.state, BatchState::Landed(_))
-        };
-        facts.message = batch.map(|batch| {
-            // a reorganisation took it back while one of its sectors has a message of its own: it may land again
-            if back(batch) { MessageView::Pushed } else { view(batch, record.number, trouble(&batch.id)) }
+        facts.message = batch.map(|batch| match (&batch.state, fates.get(&batch.id)) {
+            // a reorganisation took it back while one of its sectors has a newer one: for the others it may land again
+            (BatchState::Landed(_), Some(Fate::Waiting | Fate::Forgotten)) => MessageView::Pushed,
+            _ => view(batch, record.number, trouble(&batch.id)),
         });
         Some(facts)
     }

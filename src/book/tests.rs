@@ -279,18 +279,15 @@ fn of_ten_that_failed_together_nine_are_sent_again_and_the_expired_one_is_sealed
             let ticket = record.ticket.as_ref().map(|ticket| (ticket.epoch, ticket.value));
             let read = BTreeMap::from([(number(n), Facts { ticket, ..Facts::default() })]);
             let facts = book.facts(record, &read, &fates, |_| None);
-            match next(record, facts.as_ref(), Some(CHAIN), &POLICY, later) {
-                Next::Record(event) => {
-                    let mut draft = book.draft(later);
-                    draft.event(number(n), event);
-                    let change = draft.finish();
-                    book.follow(change);
-                }
-                other => {
-                    wants = Some(other);
-                    break;
-                }
-            }
+            let answer = next(record, facts.as_ref(), Some(CHAIN), &POLICY, later);
+            let Next::Record(event) = answer else {
+                wants = Some(answer);
+                break;
+            };
+            let mut draft = book.draft(later);
+            draft.event(number(n), event);
+            let change = draft.finish();
+            book.follow(change);
             if book.records[&number(n)].retry_at.is_some_and(|at| at > later) {
                 let mut record = book.records[&number(n)].clone();
                 record.retry_at = None;

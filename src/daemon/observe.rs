@@ -102,7 +102,7 @@ pub fn batches_seen(
     pauses: &BTreeMap<MessageId, Pause>,
 ) -> BTreeMap<MessageId, BatchSeen> {
     let matters = |batch: &&Batch| batch.state.is_live() || book.gone.contains_key(&batch.id);
-    let live = book.batches.values().filter(|batch| !batch.sectors.is_empty()).filter(matters);
+    let live = book.batches.values().filter(|batch| batch.kind != MessageKind::CreateMiner).filter(matters);
     let seen = |batch: &Batch| BatchSeen {
         busy: handling.contains(&batch.id),
         retry_at: pauses.get(&batch.id).map(|pause| pause.until),

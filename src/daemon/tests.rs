@@ -219,7 +219,8 @@ async fn an_errand_that_panics_comes_back() {
 #[tokio::test]
 async fn a_message_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
     let bench = bench().await;
-    let sent = Batch { attempts: 1, ..sealed(MessageKind::PreCommit, "m-1") };
+    let id = "00000000-0000-4000-8000-000000000001";
+    let sent = Batch { attempts: 1, ..sealed(MessageKind::PreCommit, id) };
     let fee = AttoFil::from_atto(1_000);
     let methods = |node: &Fake| node.asked().into_iter().map(|asked| asked.method).collect::<Vec<_>>();
     let key = fvm_shared::address::Address::new_bls(&[1; 48]).unwrap().to_string();
@@ -272,14 +273,11 @@ async fn judging(verdict: impl Fn(&[u64], bool) -> Reply + Send + Sync + 'static
             let params = base64::engine::general_purpose::STANDARD.decode(asked.params[0]["Params"].as_str().unwrap());
             let params: ProveCommitSectors3Params = fvm_ipld_encoding::from_slice(&params.unwrap()).unwrap();
             let sectors: Vec<u64> = params.sector_activations.iter().map(|sector| sector.sector_number).collect();
-            match verdict(&sectors, params.aggregate_proof_type.is_some()) {
-                Reply::Result(limit) => {
-                    let mut message = asked.params[0].clone();
-                    message["GasLimit"] = limit;
-                    Reply::Result(message)
-                }
-                other => other,
-            }
+            let answer = verdict(&sectors, params.aggregate_proof_type.is_some());
+            let Reply::Result(limit) = answer else { return answer };
+            let mut message = asked.params[0].clone();
+            message["GasLimit"] = limit;
+            Reply::Result(message)
         }
         _ => Reply::Error(1, "not asked for"),
     })

@@ -93,7 +93,7 @@ impl Laws {
             let ends = match hold.until {
                 WakeUp::Time(at) => at > observed.now,
                 WakeUp::At(epoch) => observed.chain.is_none_or(|chain| epoch > chain.head),
-                WakeUp::NextHead | WakeUp::Operator | WakeUp::Funds => true,
+                WakeUp::NextHead | WakeUp::Funds | WakeUp::Operator => true,
             };
             ensure(ends, || format!("a wait that is over: {hold:?}"))?;
             if let Subject::Sector(number) = hold.about {

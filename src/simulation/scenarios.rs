@@ -515,9 +515,9 @@ fn a_proof_that_the_chain_refuses_is_made_anew_for_its_sector_alone() {
     let mut sim = quiet(5);
     sim.shop.lies.insert(number(2));
     sim.ends(1, 2, 0);
-    let failed = sim.disk.events[&number(2)].iter().find_map(|entry| match &entry.event {
-        Event::CommitFailed { failure, .. } => Some(failure.clone()),
-        _ => None,
+    let failed = sim.disk.events[&number(2)].iter().find_map(|entry| {
+        let Event::CommitFailed { failure, .. } = &entry.event else { return None };
+        Some(failure.clone())
     });
     assert!(failed.is_some_and(|failure| failure.error.contains("refused the proof")));
     let again: Vec<_> = sim.of_kind(MessageKind::Commit).into_iter().filter(|b| b.sectors == [number(2)]).collect();

@@ -135,6 +135,13 @@ pub(super) fn landed(batch: &Batch, height: i64) -> Batch {
     Batch { state: BatchState::Landed(executed), ..batch.clone() }
 }
 
+/// The batch, executed for good.
+pub(super) fn settled(batch: &Batch, height: i64) -> Batch {
+    let landed = landed(batch, height);
+    let BatchState::Landed(executed) = landed.state else { unreachable!() };
+    Batch { state: BatchState::Settled(executed), ..batch.clone() }
+}
+
 /// The batch, given up.
 pub(super) fn dissolved(batch: &Batch) -> Batch {
     Batch { state: BatchState::Dissolved { why: "not enough funds".into() }, ..batch.clone() }
