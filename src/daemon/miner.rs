@@ -9,7 +9,7 @@ use crate::{
     clock,
     manifest::{Account, Identity},
     outbox::{Batch, BatchState, MessageKind, Sent, reprice},
-    plan::Desired,
+    plan::{Desired, NETWORKS},
     sector::MessageId,
     store::{Store, StoreError},
     units::{AttoFil, Epoch, MinerId},
@@ -68,9 +68,10 @@ impl Way {
             ));
         }
         let version = self.desk.client.network_version().await.map_err(|e| told(&e))?;
-        if version < OLDEST_NETWORK {
+        let oldest = NETWORKS.start();
+        if version < *oldest {
             return Err(format!(
-                "the network is at version {version}: the messages of this version exist from {OLDEST_NETWORK} on"
+                "the network is at version {version}: the messages of this version exist from {oldest} on"
             ));
         }
         self.store.set_setting(MINER, &miner.to_string()).await.map_err(|e| told(&e))?;
@@ -223,9 +224,6 @@ impl Way {
         }
     }
 }
-
-/// The first network version on which PreCommitSectorBatch2 and ProveCommitSectors3 are the only way, as sent here.
-const OLDEST_NETWORK: u32 = 25;
 
 /// Settings of the database.
 pub const MINER: &str = "miner";

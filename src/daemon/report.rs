@@ -3,7 +3,7 @@
 use super::world::World;
 use crate::{
     outbox::{Batch, BatchState},
-    plan::{Hold, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, Subject},
+    plan::{Hold, MinerSeen, NETWORKS, Observed, ParamsSeen, Plan, RepoSeen, Subject},
     sector::{
         ChainNow, Record, Stage, State, WakeUp,
         deadlines::{self, Deadline},
@@ -345,7 +345,12 @@ impl World {
             }
             ParamsSeen::Missing | ParamsSeen::Preparing | ParamsSeen::Ready => None,
         };
-        [store, miner, params].into_iter().flatten()
+        let network = self.sight.borrow().view.as_ref().and_then(|view| view.network_version);
+        let network = network.filter(|version| !NETWORKS.contains(version)).map(|version| {
+            let what = format!("version {version} is not one that this seald knows: messages wait for a near deadline");
+            alarm("network".to_owned(), what, "install a newer seald")
+        });
+        [store, miner, params, network].into_iter().flatten()
     }
 
     fn sector_alarm(&self, record: &Record) -> Option<Alarm> {

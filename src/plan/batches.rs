@@ -353,7 +353,7 @@ fn hold_all(members: &[&SectorSeen], reason: &str, plan: &mut Plan) {
 }
 
 /// Versions of the network on which PreCommitSectorBatch2 and ProveCommitSectors3 are what is sent here.
-const NETWORKS: std::ops::RangeInclusive<u32> = 25..=28;
+pub const NETWORKS: std::ops::RangeInclusive<u32> = 25..=28;
 
 /// An operator asked for it: nothing is waited for. Source of the limit: sealing-fsm 2.10.
 const TERMINATIONS: BatchRule = BatchRule { max: 100, wait_ms: 0 };

@@ -12,6 +12,7 @@ pub mod space;
 #[cfg(test)]
 mod tests;
 
+pub use batches::NETWORKS;
 pub use observed::{
     Assignee, BatchRule, BatchSeen, Costs, Desired, Funds, MinerSeen, Observed, ParamsSeen, RepoSeen, RepoWish,
     SectorSeen, SlotWish,
