@@ -33,7 +33,7 @@ use std::fmt;
 pub enum Action {
     /// Initialise what is missing of the repo, lock it, mark it.
     OpenRepo(RepoName),
-    /// Stop a worker that is no longer declared, once its task is done.
+    /// Stop a worker that is no longer declared, or that an operator drained, once its task is done.
     StopWorker(Assignee),
     /// Start the local chain.
     StartDevnet,

@@ -82,10 +82,11 @@ fn say_what_is_held(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     if desired.held.is_empty() || desired.sectors <= u64::try_from(have).unwrap_or(u64::MAX) {
         return;
     }
-    for stage in [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize] {
-        if let Some(reason) = held_back(desired, stage) {
-            plan.hold(Subject::Pledge, format!("{}: {reason}", stage.as_str()), WakeUp::Operator);
-        }
+    let stages = [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
+    let told = |stage: Stage| held_back(desired, stage).map(|reason| format!("{} by {reason}", stage.as_str()));
+    let held: Vec<String> = stages.into_iter().filter_map(told).collect();
+    if !held.is_empty() {
+        plan.hold(Subject::Pledge, held.join("; "), WakeUp::Operator);
     }
 }
 
@@ -201,7 +202,7 @@ impl Desk<'_> {
         }
         let able = self.observed.workers.keys().filter(|who| self.can(who, stage));
         let reason = match able.filter(|who| self.desired.held.of(who).is_none()).count() {
-            0 if self.desired.able(stage).next().is_some() => format!("a {} worker to be started", stage.as_str()),
+            0 if self.desired.able(stage).next().is_some() => format!("a worker for {} to be started", stage.as_str()),
             0 => format!("a worker for {}: no slot of the manifest runs one", stage.as_str()),
             1 => format!("the {} worker to be free", stage.as_str()),
             n => format!("one of {n} {} workers to be free", stage.as_str()),
