@@ -37,6 +37,15 @@ pub struct Manifest {
     pub node: Option<Node>,
     /// `[params]`
     pub params: Params,
+    /// `[control]`
+    pub control: Control,
+}
+
+/// Who may tell the running daemon what to do, besides root and its own user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Members of this group of the system may give orders.
+    pub operator_group: Option<String>,
 }
 
 /// Which miner this is.

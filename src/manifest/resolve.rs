@@ -4,8 +4,8 @@
 use super::{
     equipment::{repos, slots},
     model::{
-        Account, Batch, BatchRule, Chain, ChainSource, Endpoint, Fees, Identity, Manifest, Miner, Node, Params, Pledge,
-        Repo, Slot, State, Task,
+        Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Manifest, Miner, Node,
+        Params, Pledge, Repo, Slot, State, Task,
     },
     problems::{Key, Setting},
     raw,
@@ -46,6 +46,8 @@ pub struct Sections {
     pub node: Option<Option<Node>>,
     /// `[params]`
     pub params: Option<Params>,
+    /// `[control]`
+    pub control: Option<Control>,
 }
 
 impl Sections {
@@ -67,13 +69,15 @@ impl Sections {
             batch: batch(reader, raw.batch.unwrap_or_default()),
             node: node(reader, raw.node),
             params: params(reader, raw.params.unwrap_or_default()),
+            control: control(reader, raw.control.unwrap_or_default()),
             miner,
         }
     }
 
     /// The manifest; `None` when a section is wrong.
     pub fn into_manifest(self, files: Vec<PathBuf>) -> Option<Manifest> {
-        let Self { miner, chain, state, repos, slots, pledge, fees, batch, node, params, roles: _, tasks: _ } = self;
+        let Self { miner, chain, state, repos, slots, pledge, fees, batch, node, params, control, roles: _, tasks: _ } =
+            self;
         Some(Manifest {
             files,
             miner: miner?,
@@ -86,6 +90,7 @@ impl Sections {
             batch: batch?,
             node: node?,
             params: params?,
+            control: control?,
         })
     }
 }
@@ -375,6 +380,16 @@ fn node(reader: &mut Reader<'_>, raw: Option<raw::RawNode>) -> Option<Option<Nod
             None
         }
     }
+}
+
+fn control(reader: &mut Reader<'_>, raw: raw::RawControl) -> Option<Control> {
+    let raw::RawControl { operator_group } = raw;
+    let key = Key::of("control.operator_group");
+    let operator_group = match operator_group {
+        Some(name) => Some(reader.parse(&key, &name, values::parse_group)?),
+        None => None,
+    };
+    Some(Control { operator_group })
 }
 
 fn params(reader: &mut Reader<'_>, raw: raw::RawParams) -> Option<Params> {

@@ -60,6 +60,8 @@ const COMMANDS: &[&str] = &[
     "pause",
     "resume",
     "info",
+    "logs",
+    "metrics",
     "init",
     "params",
     "params check",
