@@ -4,8 +4,8 @@
 use super::{
     equipment::{repos, slots},
     model::{
-        Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Manifest, Miner, Node,
-        Params, Pledge, Repo, Slot, State, Task,
+        Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Launcher, Manifest, Miner,
+        Node, Params, Pledge, Repo, Slot, State, Task, Workers,
     },
     problems::{Key, Setting},
     raw,
@@ -46,6 +46,8 @@ pub struct Sections {
     pub node: Option<Option<Node>>,
     /// `[params]`
     pub params: Option<Params>,
+    /// `[workers]`
+    pub workers: Option<Workers>,
     /// `[control]`
     pub control: Option<Control>,
 }
@@ -69,6 +71,7 @@ impl Sections {
             batch: batch(reader, raw.batch.unwrap_or_default()),
             node: node(reader, raw.node),
             params: params(reader, raw.params.unwrap_or_default()),
+            workers: workers(reader, raw.workers.unwrap_or_default()),
             control: control(reader, raw.control.unwrap_or_default()),
             miner,
         }
@@ -76,8 +79,22 @@ impl Sections {
 
     /// The manifest; `None` when a section is wrong.
     pub fn into_manifest(self, files: Vec<PathBuf>) -> Option<Manifest> {
-        let Self { miner, chain, state, repos, slots, pledge, fees, batch, node, params, control, roles: _, tasks: _ } =
-            self;
+        let Self {
+            miner,
+            chain,
+            state,
+            repos,
+            slots,
+            pledge,
+            fees,
+            batch,
+            node,
+            params,
+            workers,
+            control,
+            roles: _,
+            tasks: _,
+        } = self;
         Some(Manifest {
             files,
             miner: miner?,
@@ -90,6 +107,7 @@ impl Sections {
             batch: batch?,
             node: node?,
             params: params?,
+            workers: workers?,
             control: control?,
         })
     }
@@ -401,4 +419,11 @@ fn params(reader: &mut Reader<'_>, raw: raw::RawParams) -> Option<Params> {
         None => None,
     };
     Some(Params { dir: dir?, mirror })
+}
+
+fn workers(reader: &mut Reader<'_>, raw: raw::RawWorkers) -> Option<Workers> {
+    let raw::RawWorkers { launcher } = raw;
+    let words = Launcher::ALL.map(|launcher| (launcher.word(), launcher));
+    let launcher = reader.word(&Key::of("workers.launcher"), &launcher?.0, "a launcher", &words)?;
+    Some(Workers { launcher })
 }
