@@ -103,12 +103,13 @@ fn judge(peer: Option<(u32, u32)>, operators: Option<&str>) -> Verdict {
 }
 
 impl Verdict {
-    fn check(&self, needed: Role) -> Result<(), Response> {
+    /// `None` for whoever has the role that is needed.
+    fn refusal(&self, needed: Role) -> Option<Response> {
         if self.role.is_some_and(|role| role >= needed) {
-            return Ok(());
+            return None;
         }
         let (error, help) = self.rules.refusal(self.role, needed, self.operators.as_deref());
-        Err((StatusCode::FORBIDDEN, Json(ErrorBody { error, help })).into_response())
+        Some((StatusCode::FORBIDDEN, Json(ErrorBody { error, help })).into_response())
     }
 }
 
@@ -206,7 +207,7 @@ async fn guard(
     let Ok(verdict) = verdict else {
         return answer(Err(Refused::new(Cause::Unavailable, "seald is ending", "ask again once it runs")));
     };
-    if let Err(refused) = verdict.check(Role::Reader) {
+    if let Some(refused) = verdict.refusal(Role::Reader) {
         return refused;
     }
     request.extensions_mut().insert(verdict);
@@ -216,9 +217,9 @@ async fn guard(
 
 /// Lets in operators only.
 async fn operators(request: axum::extract::Request, next: Next) -> Response {
-    match request.extensions().get::<Verdict>().map(|verdict| verdict.check(Role::Operator)) {
-        Some(Ok(())) => next.run(request).await,
-        Some(Err(refused)) => refused,
+    match request.extensions().get::<Verdict>().map(|verdict| verdict.refusal(Role::Operator)) {
+        Some(None) => next.run(request).await,
+        Some(Some(refused)) => refused,
         None => StatusCode::FORBIDDEN.into_response(),
     }
 }

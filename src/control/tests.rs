@@ -186,9 +186,9 @@ async fn line(lines: &mut Lines) -> Line {
 /// The next line that is not the heartbeat of a slow machine.
 async fn news(lines: &mut Lines) -> Line {
     loop {
-        match line(lines).await {
-            Line::Alive { .. } => {}
-            told => return told,
+        let told = line(lines).await;
+        if !matches!(told, Line::Alive { .. }) {
+            return told;
         }
     }
 }
@@ -227,10 +227,9 @@ async fn a_listener_that_is_too_slow_is_told_how_much_it_missed_and_gets_the_sna
     assert_eq!(events.next().await, Some(Line::Lagged { missed: 6 }));
     let mut kept = Vec::new();
     let fresh = loop {
-        match events.next().await.unwrap() {
-            Line::Sector(moved) => kept.push(moved.number.as_u64()),
-            told => break told,
-        }
+        let told = events.next().await.unwrap();
+        let Line::Sector(moved) = told else { break told };
+        kept.push(moved.number.as_u64());
     };
     assert_eq!((kept, fresh), (vec![6, 7, 8, 9], Line::Status { snapshot: Box::new(snapshot(7)) }));
     drop(moves);

@@ -38,8 +38,7 @@ pub(super) async fn desired(manifest: &Manifest, store: &Store) -> Result<Desire
         }
         None => {}
     }
-    desired.held = holding::kept(store).await?;
-    desired.held.forget_undeclared(&desired.slots);
+    desired.held = holding::declared(store, &desired.slots).await?;
     Ok(desired)
 }
 

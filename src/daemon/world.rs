@@ -5,6 +5,7 @@
 
 use super::{
     errands::{Desk, Done, Miner},
+    holding,
     observer::{Questions, Sight},
     reading::Reader,
     waits::Waits,
@@ -217,6 +218,7 @@ impl World {
         let (records, mut unreadable) = self.store.sectors().await?;
         let (batches, more) = self.store.batches().await?;
         self.highest_in_store = self.store.max_number().await?;
+        self.desired.held = holding::declared(&self.store, &self.desired.slots).await?;
         unreadable.extend(more);
         self.book = Book::of(records, batches);
         self.unreadable = unreadable;
