@@ -9,7 +9,9 @@ pub mod info;
 pub mod init;
 pub mod live;
 pub mod log;
+pub mod logs;
 pub mod man;
+pub mod metrics;
 pub mod orders;
 pub mod params;
 pub mod plan;
@@ -150,6 +152,10 @@ pub enum Command {
     Resume(slots::WhichArgs),
     /// Show the miner on chain: power, balances, sectors by state
     Info(info::InfoArgs),
+    /// Show what was logged, all of it or about one sector or slot
+    Logs(logs::LogsArgs),
+    /// Print the status as metrics for Prometheus
+    Metrics(metrics::MetricsArgs),
     /// Do only what must exist before sealing can start, then end
     Init(init::InitArgs),
     /// Check or make available the proof parameters
@@ -207,6 +213,8 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Pause(args) => slots::pause(global, &args),
         Command::Resume(args) => slots::order(global, &args, SlotOrder::Resume),
         Command::Info(args) => info::run(global, &args),
+        Command::Logs(args) => logs::run(global, &args),
+        Command::Metrics(args) => metrics::run(global, &args),
         Command::Init(args) => init::run(global, &args),
         Command::Params(args) => params::run(global, &args),
         Command::Bench(args) => bench::run(global, &args),

@@ -37,7 +37,7 @@ pub struct RunArgs {
 pub fn run(global: &Global, args: &RunArgs) -> Outcome {
     let loaded = global.load()?;
     let dir = loaded.manifest.state.dir.clone();
-    std::fs::create_dir_all(&dir).or_help(&format!("let this user make {}, or set state.dir", dir.display()))?;
+    daemon::lock::make_folder(&dir).or_help(&format!("let this user make {}, or set state.dir", dir.display()))?;
     let log_file = dir.join(log::FILE);
     log::start(global.log.as_deref().unwrap_or("info"), &log::Sink::choose_for_run(log_file.clone()))?;
     for warning in &loaded.warnings {

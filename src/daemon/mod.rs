@@ -16,9 +16,11 @@ mod miner;
 pub(crate) mod news;
 pub(crate) mod observe;
 pub mod observer;
+pub mod reading;
 pub mod report;
 mod requests;
 mod start;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod waits;
@@ -116,7 +118,11 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
         observer.spawn(observer::run(Arc::clone(&world.manifest), questions, sight));
         let (control, asked) = control::Server::open(&world.manifest.state.dir)?;
         requests = asked;
-        server.spawn(control.run());
+        server.spawn(control.run(world.feed(show.subscribe())));
+        if let Some(node) = world.manifest.node {
+            let (trouble, status) = (world.metrics_trouble.clone(), show.subscribe());
+            server.spawn(control::serve_metrics(node.address, status, trouble));
+        }
     }
     let mut turning = Loop { world, show, devnet_tx, epoch_ms, written: UnixMillis::default(), until };
     let result = turning.turn_until_ended(worker_rx, devnet_rx, requests, &mut observer).await;
@@ -197,8 +203,7 @@ impl Loop {
                     Err(_) => return Err(DaemonError::Observer),
                 },
                 Some(request) = requests.recv() => {
-                    let latest = Arc::clone(&self.show.borrow());
-                    let done = self.world.on_request(request, &latest).await;
+                    let done = self.world.on_request(request).await;
                     self.survive(done)?;
                 }
                 Some(signal) = signals.next() => match signal {
@@ -267,6 +272,7 @@ impl Loop {
             }
         }
         world.ask();
+        world.tell_operators();
         self.publish(&latest, now);
         Ok(latest)
     }

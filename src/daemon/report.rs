@@ -16,7 +16,13 @@ use crate::{
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
 };
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 impl World {
     /// Everything `seald status` can say, now.
@@ -381,7 +387,11 @@ impl World {
             let what = format!("version {version} is not one that this seald knows: messages wait for a near deadline");
             alarm("network".to_owned(), what, "install a newer seald")
         });
-        [store, miner, params, network].into_iter().flatten()
+        let metrics = self.metrics_trouble.borrow().clone().map(|why| {
+            let remedy = "free the address, or change node.address; seald tries again by itself";
+            alarm("metrics".to_owned(), why, remedy)
+        });
+        [store, miner, params, network, metrics].into_iter().flatten()
     }
 
     fn sector_alarm(&self, record: &Record) -> Option<Alarm> {
@@ -474,6 +484,8 @@ pub fn read(dir: &Path) -> Option<Snapshot> {
 pub fn write(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let text = serde_json::to_vec(snapshot)?;
     let next = dir.join("status.json.next");
-    std::fs::write(&next, text)?;
+    // for the daemon's user and group, as the folder is
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&next)?;
+    file.write_all(&text)?;
     std::fs::rename(next, dir.join(crate::cli::status::FILE))
 }

@@ -5,7 +5,7 @@ use super::{
     observer::{Questions, Sight},
     waits::Waits,
     workers,
-    world::World,
+    world::{MOVES, World},
 };
 use crate::{
     book::Book,
@@ -23,7 +23,7 @@ use std::{
     sync::Arc,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     task::JoinSet,
 };
 
@@ -142,6 +142,9 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         stale: true,
         waits: Waits::new(clock::monotonic()),
         store_trouble: None,
+        moves: broadcast::Sender::new(MOVES),
+        metrics_trouble: watch::Sender::new(None),
+        operators: watch::Sender::new(manifest.control.operator_group.clone()),
         manifest: Arc::new(manifest),
         store,
     };

@@ -3,6 +3,7 @@
 //! Pure: the daemon fills it, the command line prints it. Field names are a contract for scripts.
 
 pub mod changes;
+pub mod events;
 pub mod info;
 pub mod metrics;
 pub mod orders;

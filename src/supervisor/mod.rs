@@ -281,7 +281,7 @@ impl Supervisor {
     /// wanted it is started again. Whether there was a process to end.
     pub fn stop(&mut self, worker: &WorkerId, now: UnixMillis) -> bool {
         let running = self.workers.get(worker).and_then(|one| one.process.as_ref());
-        if !running.is_some_and(|running| running.commands.try_send(Command::Stop).is_ok()) {
+        if running.is_none_or(|running| running.commands.try_send(Command::Stop).is_err()) {
             return false;
         }
         self.step(worker, Event::Stopped, now);

@@ -1,8 +1,9 @@
 //! Snapshots of a daemon's life, for the views.
 
 use seald::{
+    plan::How,
     status::{
-        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, Scheduling,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus, Scheduling,
         SectorStatus, SlotStatus, Snapshot, Target,
     },
     units::{AttoFil, Bytes, Epoch, MinerId, UnixMillis},
@@ -103,7 +104,10 @@ pub fn sealing() -> Snapshot {
 /// Nothing moves, and each line says why.
 pub fn waiting_only() -> Snapshot {
     Snapshot {
-        slots: vec![slot("cpu", 0, "idle", None)],
+        slots: vec![SlotStatus {
+            held: Some(HeldStatus { place: "cpu".parse().unwrap(), how: How::Cordoned, since: NOW.plus_ms(-300_000) }),
+            ..slot("cpu", 0, "idle", None)
+        }],
         sectors: vec![
             waiting(3, "PreCommit1", "a chain head: no endpoint answers", None),
             waiting(4, "PreCommitting", "the base fee to fall below 5 nanoFIL", Some("epoch 4100")),
