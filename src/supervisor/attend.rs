@@ -68,6 +68,8 @@ pub enum Command {
     },
     /// Leave; it has no job.
     Leave,
+    /// End now, job and all; its end is told.
+    Stop,
     /// End, with whatever it is doing; a worker that outlives the daemon is let go of instead.
     End {
         /// How long it may take.
@@ -280,6 +282,10 @@ impl Attendant {
             Command::Leave => {
                 self.leaving(Phase::Leaving, self.limits.grace);
                 self.order(&Order::Leave).await;
+            }
+            Command::Stop => {
+                self.leaving(Phase::Leaving, self.limits.grace);
+                self.link.signal(Signal::SIGTERM);
             }
             Command::End { grace: _ } if self.link.outlives() => {
                 self.outbox.clear();

@@ -136,6 +136,13 @@ pub enum Notice {
         /// How the process ended, such as `killed by signal 9` or `ran past its deadline`.
         error: String,
     },
+    /// The process was ended by [`Supervisor::stop`], and its job with it: nobody's failure.
+    Stopped {
+        /// Who.
+        worker: WorkerId,
+        /// Which job.
+        task: u64,
+    },
     /// The process ended; it had no job.
     Down {
         /// Who.
@@ -270,6 +277,17 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Ends the process of a worker with its job: SIGTERM to its group, SIGKILL when that takes too long. While it is
+    /// wanted it is started again. Whether there was a process to end.
+    pub fn stop(&mut self, worker: &WorkerId, now: UnixMillis) -> bool {
+        let running = self.workers.get(worker).and_then(|one| one.process.as_ref());
+        if !running.is_some_and(|running| running.commands.try_send(Command::Stop).is_ok()) {
+            return false;
+        }
+        self.step(worker, Event::Stopped, now);
+        true
+    }
+
     /// What came of this job is recorded: its worker need not tell the next daemon.
     pub fn acknowledge(&self, worker: &WorkerId, task: u64) {
         let process = self.workers.get(worker).and_then(|one| one.process.as_ref());
@@ -310,9 +328,12 @@ impl Supervisor {
             What::Exited(exit) => {
                 one.process = None;
                 let task = one.task.take();
+                // whoever is only asked to leave has no job any more
+                let asked = one.slot.state == State::Stopping;
                 let (error, class) = (exit.to_string(), exit.class());
                 self.step(&worker, Event::Exited { exit }, now);
                 Some(match task {
+                    Some(TaskView { task, .. }) if asked => Notice::Stopped { worker, task },
                     Some(TaskView { task, .. }) => Notice::Lost { worker, task, class, error },
                     None => Notice::Down { worker, why: error },
                 })
