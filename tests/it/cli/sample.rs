@@ -41,6 +41,7 @@ pub fn fresh() -> Snapshot {
             epoch_secs: None,
         },
         target: Target { wanted: 5, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
+        launcher: "systemd".to_owned(),
         slots: vec![slot("cpu", 0, "starting", None)],
         sectors: vec![],
         batches: vec![],
@@ -67,6 +68,7 @@ pub fn sealing() -> Snapshot {
             epoch_secs: Some(30),
         },
         target: Target { wanted: 5, ordered: 0, proving: 2, in_flight: 3, eta_ms: Some(192_000) },
+        launcher: "direct".to_owned(),
         slots: vec![
             slot("cpu", 0, "busy", Some("sector 3 precommit2")),
             slot("cpu", 1, "busy", Some("sector 4 commit")),
@@ -103,6 +105,7 @@ pub fn sealing() -> Snapshot {
 /// Nothing moves, and each line says why.
 pub fn waiting_only() -> Snapshot {
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![slot("cpu", 0, "idle", None)],
         sectors: vec![
             waiting(3, "PreCommit1", "a chain head: no endpoint answers", None),
@@ -159,6 +162,7 @@ pub fn alarms() -> Snapshot {
         ..slot("cpu", 1, "quarantined", None)
     };
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![slot("cpu", 0, "idle", None), down],
         sectors: vec![SectorStatus {
             failure: Some("resource: writing layer 2: no space left on device".to_owned()),
@@ -182,6 +186,7 @@ pub fn alarms() -> Snapshot {
 /// All that was declared is there.
 pub fn met() -> Snapshot {
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![slot("cpu", 0, "idle", None)],
         sectors: vec![],
         counts: vec![("Proving".to_owned(), 5)],
