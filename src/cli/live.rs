@@ -74,36 +74,15 @@ async fn narrate(mut rx: watch::Receiver<Arc<Snapshot>>, out: &mut impl io::Writ
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{ChainStatus, FORMAT_VERSION, Scheduling, Target};
+    use crate::status::Target;
 
     fn snapshot(proving: u64) -> Arc<Snapshot> {
-        let chain = ChainStatus {
-            network: None,
-            head: None,
-            seen: None,
-            trouble: None,
-            messages_pending: 0,
-            worker_balance: None,
-            epoch_secs: None,
-        };
         Arc::new(Snapshot {
-            format_version: FORMAT_VERSION,
-            at: crate::units::UnixMillis::new(1_772_366_621_000),
-            version: "0.1.0".to_owned(),
             pid: 7,
             manifest: "m.toml".to_owned(),
-            miner: None,
             prover: "real".to_owned(),
-            preparing: vec![],
-            chain,
             target: Target { wanted: 2, ordered: 0, proving, in_flight: 0, eta_ms: None },
-            slots: vec![],
-            sectors: vec![],
-            batches: vec![],
-            counts: vec![],
-            repos: vec![],
-            scheduling: Scheduling::default(),
-            alarms: vec![],
+            ..Snapshot::empty(crate::units::UnixMillis::new(1_772_366_621_000))
         })
     }
 

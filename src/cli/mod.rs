@@ -16,11 +16,13 @@ pub mod plan;
 pub mod run;
 pub mod screen;
 pub mod sectors;
+pub mod slots;
 pub mod state_dir;
 pub mod status;
 pub mod version;
 
 use crate::{
+    control::SlotOrder,
     manifest::{self, Loaded, Overrides},
     proofs::Prover,
     status::paint::Colour,
@@ -137,6 +139,14 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Look at sectors, and give orders about them
     Sectors(sectors::SectorsArgs),
+    /// Keep a slot from new tasks; its workers stay
+    Cordon(slots::WhichArgs),
+    /// Keep a slot from new tasks; its workers leave when their task is done
+    Drain(slots::DrainArgs),
+    /// Keep a slot from new tasks for a while; --now ends those that run
+    Pause(slots::PauseArgs),
+    /// Let a slot that was cordoned, drained or paused take tasks again
+    Resume(slots::WhichArgs),
     /// Show the miner on chain: power, balances, sectors by state
     Info(info::InfoArgs),
     /// Do only what must exist before sealing can start, then end
@@ -185,6 +195,10 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Plan(args) => plan::run(global, &args),
         Command::Status(args) => status::run(global, &args),
         Command::Sectors(args) => sectors::run(global, &args),
+        Command::Cordon(args) => slots::order(global, &args, SlotOrder::Cordon),
+        Command::Drain(args) => slots::drain(global, &args),
+        Command::Pause(args) => slots::pause(global, &args),
+        Command::Resume(args) => slots::order(global, &args, SlotOrder::Resume),
         Command::Info(args) => info::run(global, &args),
         Command::Init(args) => init::run(global, &args),
         Command::Params(args) => params::run(global, &args),

@@ -108,13 +108,20 @@ fn not_agreed(Ruling { sector, .. }: &Ruling, order: Order) -> Failure {
 }
 
 /// Asks the daemon of this manifest's state folder.
-fn ask<T, F: Future<Output = Result<T, ClientError>>>(global: &Global, what: impl FnOnce(Client) -> F) -> Outcome<T> {
+///
+/// # Errors
+/// The daemon does not run, or refuses.
+pub fn ask<T, F: Future<Output = Result<T, ClientError>>>(
+    global: &Global,
+    what: impl FnOnce(Client) -> F,
+) -> Outcome<T> {
     let explained = |error| explained(global, error);
     let client = Client::connect(&state_dir::find(global)).map_err(explained)?;
     runtime()?.block_on(what(client)).map_err(explained)
 }
 
-fn explained(global: &Global, error: ClientError) -> Failure {
+/// An error of the control socket with what to do about it.
+pub fn explained(global: &Global, error: ClientError) -> Failure {
     let help = match &error {
         ClientError::TooLong { .. } => "set a shorter state.dir in the manifest, then start seald again".to_owned(),
         ClientError::NotRunning { .. } => {

@@ -1,9 +1,13 @@
 //! The command line's side of the control socket.
 
-use super::{ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, socket, verb};
+use super::{ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, SlotOrder, SlotsBody, socket, verb};
 use crate::{
+    plan::Place,
     sector::operator::Order,
-    status::orders::{Pledged, Ruling},
+    status::{
+        Snapshot,
+        orders::{Pledged, Ruling, SlotsRuled},
+    },
     units::SectorNumber,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -86,6 +90,14 @@ impl Client {
         Ok(Self { http: http.map_err(ClientError::NoAnswer)? })
     }
 
+    /// The newest snapshot.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn status(&self) -> Result<Snapshot, ClientError> {
+        read(self.http.get(url("status"))).await
+    }
+
     /// Wants so many sectors more.
     ///
     /// # Errors
@@ -113,6 +125,18 @@ impl Client {
         };
         let path = url(&format!("sectors/{number}/{}", verb(order)));
         send(self.http.post(path), &OrderBody { yes, state }).await
+    }
+
+    /// Gives an order about a slot, one worker of it, or every slot.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn slots(&self, place: Option<&Place>, order: SlotOrder) -> Result<SlotsRuled, ClientError> {
+        let verb = order.verb();
+        let path = place.map_or_else(|| format!("slots/{verb}"), |place| format!("slots/{}/{verb}", place.slot));
+        let instance = place.and_then(|place| place.instance);
+        let body = SlotsBody { instance, now: order == SlotOrder::PauseNow };
+        send(self.http.post(url(&path)), &body).await
     }
 }
 

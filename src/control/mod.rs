@@ -9,6 +9,8 @@
 //! | `POST /v1/pledge` | `{"count": 3}` | [`Pledged`] |
 //! | `DELETE /v1/pledge` | | [`Pledged`] |
 //! | `POST /v1/sectors/{number}/{retry,remove,terminate}` | `{"yes": true}` | [`Ruling`] |
+//! | `POST /v1/slots/{cordon,drain,pause,resume}` | | [`SlotsRuled`], of every slot |
+//! | `POST /v1/slots/{slot}/{cordon,drain,pause,resume}` | `{"instance": 1, "now": true}` | [`SlotsRuled`] |
 //! | `POST /v1/sectors/{number}/set-state` | `{"state": "PreCommit1", "yes": true}` | [`Ruling`] |
 
 mod client;
@@ -20,10 +22,11 @@ pub use client::{Client, ClientError};
 pub use server::{Server, ServerError};
 
 use crate::{
+    plan::Place,
     sector::{State, operator::Order},
     status::{
         Snapshot,
-        orders::{Pledged, Ruling},
+        orders::{Pledged, Ruling, SlotsRuled},
     },
     units::SectorNumber,
 };
@@ -60,6 +63,40 @@ pub enum Ask {
         /// What it costs was agreed to.
         yes: bool,
     },
+    /// An order about slots.
+    Slots {
+        /// Which; `None` for every slot there is.
+        place: Option<Place>,
+        /// The order.
+        order: SlotOrder,
+    },
+}
+
+/// What an operator wants of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotOrder {
+    /// No new task; the workers stay.
+    Cordon,
+    /// No new task; the workers leave when their task is done.
+    Drain,
+    /// No new task until it is resumed.
+    Pause,
+    /// The same, and the tasks that run are ended at once: their sectors go on with them later.
+    PauseNow,
+    /// Tasks again.
+    Resume,
+}
+
+impl SlotOrder {
+    /// The word in paths, answers and on the command line.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Cordon => "cordon",
+            Self::Drain => "drain",
+            Self::Pause | Self::PauseNow => "pause",
+            Self::Resume => "resume",
+        }
+    }
 }
 
 /// One request, as the loop gets it. Who asked may have gone meanwhile; what is asked is done all the same.
@@ -83,6 +120,8 @@ pub enum Reply {
     Pledged(Pledged),
     /// What became of an order.
     Ruling(Ruling),
+    /// What became of an order about slots.
+    Slots(SlotsRuled),
 }
 
 /// Why a request was not carried out.
@@ -138,6 +177,16 @@ struct OrderBody {
     yes: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<State>,
+}
+
+/// Body of `POST /v1/slots/…`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlotsBody {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance: Option<u32>,
+    #[serde(default)]
+    now: bool,
 }
 
 /// The word for an order in paths, answers and on the command line.

@@ -1,7 +1,11 @@
 //! The server's side: one task that listens, and one that axum spawns for each connection and that ends with it.
 
-use super::{Answer, Ask, Cause, ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, Refused, Reply, Request, socket};
+use super::{
+    Answer, Ask, Cause, ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, Refused, Reply, Request, SlotOrder, SlotsBody,
+    socket,
+};
 use crate::{
+    plan::Place,
     sector::{State, operator::Order},
     units::{BadUnit, SectorNumber},
 };
@@ -137,6 +141,8 @@ fn router(requests: mpsc::Sender<Request>) -> Router {
         .route("/v1/status", get(async |Shared(to): Shared<Loop>| answer(ask(&to, Ask::Status).await)))
         .route("/v1/pledge", post(pledge).delete(as_declared))
         .route("/v1/sectors/{number}/{verb}", post(order))
+        .route("/v1/slots/{verb}", post(slots))
+        .route("/v1/slots/{slot}/{verb}", post(slot))
         .fallback(async || answer(Err(unknown("there is nothing at this path"))))
         .method_not_allowed_fallback(async || answer(Err(unknown("this path does not take this method"))))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -194,6 +200,45 @@ fn order_of(number: &str, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
     Ok(Ask::Sector { number, order, yes })
 }
 
+async fn slot(Shared(to): Shared<Loop>, InPath((slot, verb)): InPath<(String, String)>, body: Body) -> Response {
+    answer(match whole(body).and_then(|body| slot_order_of(Some(&slot), &verb, &body)) {
+        Ok(wanted) => ask(&to, wanted).await,
+        Err(refused) => Err(refused),
+    })
+}
+
+async fn slots(Shared(to): Shared<Loop>, InPath(verb): InPath<String>, body: Body) -> Response {
+    answer(match whole(body).and_then(|body| slot_order_of(None, &verb, &body)) {
+        Ok(wanted) => ask(&to, wanted).await,
+        Err(refused) => Err(refused),
+    })
+}
+
+fn slot_order_of(slot: Option<&str>, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
+    let SlotsBody { instance, now } = if body.is_empty() { SlotsBody::default() } else { read(body)? };
+    let order = match (verb, now) {
+        ("cordon", false) => SlotOrder::Cordon,
+        ("drain", false) => SlotOrder::Drain,
+        ("pause", false) => SlotOrder::Pause,
+        ("pause", true) => SlotOrder::PauseNow,
+        ("resume", false) => SlotOrder::Resume,
+        ("cordon" | "drain" | "resume", true) => {
+            return Err(malformed("only pause takes `now`", "leave `now` away, or pause the slot"));
+        }
+        (_, _) => return Err(unknown("there is no such order")),
+    };
+    let place = match (slot, instance) {
+        (None, None) => None,
+        (None, Some(_)) => return Err(malformed("an instance of which slot?", "name the slot in the path")),
+        (Some(slot), instance) => {
+            let help = "give the name of a slot, as `seald status` shows it";
+            let slot = slot.parse().map_err(|why: BadUnit| malformed(&why.to_string(), help))?;
+            Some(Place { slot, instance })
+        }
+    };
+    Ok(Ask::Slots { place, order })
+}
+
 fn states() -> String {
     format!("give one of {}", State::ALL.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", "))
 }
@@ -227,6 +272,7 @@ fn answer(answer: Answer) -> Response {
         Ok(Reply::Status(snapshot)) => Json(snapshot.as_ref()).into_response(),
         Ok(Reply::Pledged(pledged)) => Json(pledged).into_response(),
         Ok(Reply::Ruling(ruling)) => Json(ruling).into_response(),
+        Ok(Reply::Slots(ruled)) => Json(ruled).into_response(),
         Err(Refused { cause, error, help }) => {
             let status = match cause {
                 Cause::Malformed => StatusCode::BAD_REQUEST,

@@ -9,6 +9,7 @@ mod apply;
 pub(crate) mod compose;
 pub mod connect;
 pub mod errands;
+mod holding;
 pub mod lock;
 mod miner;
 pub(crate) mod news;

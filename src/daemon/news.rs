@@ -62,6 +62,10 @@ impl World {
                 tracing::warn!(slot = %worker, class = class.as_str(), error = %error, "a task failed");
                 self.on_failed(task, class, error, now, news);
             }
+            Notice::Stopped { worker, task } => {
+                tracing::info!(slot = %worker, "a task was ended as an operator asked; it goes on later");
+                self.on_stopped(task);
+            }
             Notice::Down { worker, why } => {
                 tracing::warn!(slot = %worker, reason = %why, "a worker ended");
             }
@@ -133,6 +137,14 @@ impl World {
             }
         };
         self.ended(&task, event, news);
+    }
+
+    /// A task was ended because an operator asked for it: it is as if it had not been given.
+    fn on_stopped(&mut self, id: u64) {
+        self.tasks.remove(&id);
+        if let Some((batch, _)) = self.aggregating.remove(&id) {
+            self.handling.remove(&batch);
+        }
     }
 
     fn on_failed(&mut self, id: u64, class: Class, error: String, now: UnixMillis, news: &mut News) {

@@ -3,15 +3,15 @@
 use super::world::World;
 use crate::{
     outbox::{Batch, BatchState},
-    plan::{Hold, MinerSeen, NETWORKS, Observed, ParamsSeen, Plan, RepoSeen, Subject},
+    plan::{Assignee, Held, Hold, MinerSeen, NETWORKS, Observed, ParamsSeen, Plan, RepoSeen, Subject},
     sector::{
         ChainNow, Record, Stage, State, WakeUp,
         deadlines::{self, Deadline},
         policy,
     },
     status::{
-        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, SectorStatus,
-        SlotStatus, Snapshot, Target, stake::Stake, words,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus,
+        SectorStatus, SlotStatus, Snapshot, StageStatus, Target, stake::Stake, words,
     },
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
@@ -34,12 +34,13 @@ impl World {
             preparing: self.preparing(&views, now),
             chain: self.chain_status(),
             target: self.target(now),
-            slots: views.iter().map(|view| self.slot_status(view)).collect(),
+            slots: self.slot_statuses(&views),
             sectors: self.sector_statuses(&views, plan, observed.chain, now),
             batches: self.batch_statuses(plan),
             counts: self.counts(),
             repos: self.repo_statuses(&observed),
             scheduling: self.waits.sums(),
+            stages: self.durations.iter().map(|(stage, ms)| StageStatus { stage: *stage, mean_ms: *ms }).collect(),
             alarms: self.alarms(&views, plan),
         }
     }
@@ -144,7 +145,37 @@ impl World {
             task,
             restarts: view.restarts,
             note: view.note.clone(),
+            held: None,
         }
+    }
+
+    /// Every worker there is or shall be, by name: one that left because its slot is drained is shown as well.
+    pub(super) fn slot_statuses(&self, views: &[WorkerView]) -> Vec<SlotStatus> {
+        let is = |who: &Assignee, status: &SlotStatus| status.slot == who.slot && status.instance == who.instance;
+        let mut statuses: Vec<SlotStatus> = views.iter().map(|view| self.slot_status(view)).collect();
+        for who in self.desired.workers() {
+            let Some((place, Held { how, since })) = self.desired.held.of(&who) else { continue };
+            let held = Some(HeldStatus { place, how, since });
+            match statuses.iter_mut().find(|status| is(&who, status)) {
+                Some(status) => status.held = held,
+                None => {
+                    let Assignee { slot, instance } = who;
+                    let state = "away".to_owned();
+                    statuses.push(SlotStatus {
+                        slot,
+                        instance,
+                        state,
+                        pid: None,
+                        task: None,
+                        restarts: 0,
+                        note: None,
+                        held,
+                    });
+                }
+            }
+        }
+        statuses.sort_by(|a, b| (&a.slot, a.instance).cmp(&(&b.slot, b.instance)));
+        statuses
     }
 
     fn next_deadline(&self, record: &Record, chain: ChainNow) -> Option<DeadlineStatus> {

@@ -4,7 +4,7 @@
 //! the next turn acts on it. A worker or an errand that is busy with the sector goes on: what it tells later is judged
 //! by the table, and kept in the history when it no longer applies.
 
-use super::world::World;
+use super::{holding, world::World};
 use crate::{
     clock,
     control::{Answer, Ask, Cause, Refused, Reply, Request, verb},
@@ -42,6 +42,8 @@ pub(super) async fn desired(manifest: &Manifest, store: &Store) -> Result<Desire
         }
         None => {}
     }
+    desired.held = holding::kept(store).await?;
+    desired.held.forget_undeclared(&desired.slots);
     Ok(desired)
 }
 
@@ -68,7 +70,7 @@ impl World {
     async fn answer(&mut self, ask: Ask, latest: &Arc<Snapshot>) -> Result<Answer, StoreError> {
         match ask {
             Ask::Status => Ok(Ok(Reply::Status(Arc::clone(latest)))),
-            Ask::Pledge(_) | Ask::PledgeAsDeclared | Ask::Sector { .. } if self.stale => {
+            Ask::Pledge(_) | Ask::PledgeAsDeclared | Ask::Sector { .. } | Ask::Slots { .. } if self.stale => {
                 let why = "the database is being read again after a write that failed";
                 Ok(Err(Refused::new(Cause::Unavailable, why, "ask again in a few seconds")))
             }
@@ -81,6 +83,7 @@ impl World {
             },
             Ask::PledgeAsDeclared => self.want(self.manifest.pledge.sectors).await,
             Ask::Sector { number, order, yes } => self.order(number, order, yes).await,
+            Ask::Slots { place, order } => self.hold(place, order).await,
         }
     }
 

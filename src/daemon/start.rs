@@ -143,6 +143,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         store,
     };
     world.reload().await?;
+    world.keep_held().await?;
     Ok((world, lock, sight_tx, questions_rx))
 }
 

@@ -5,6 +5,7 @@
 //! it touches; a failed one is planned again. Nothing that is not declared is ever touched.
 
 mod batches;
+mod held;
 mod observed;
 mod sectors;
 mod setup;
@@ -13,6 +14,7 @@ pub mod space;
 mod tests;
 
 pub use batches::NETWORKS;
+pub use held::{Held, HeldSlots, How, Place};
 pub use observed::{
     Assignee, BatchRule, BatchSeen, Costs, Desired, Funds, MinerSeen, Observed, ParamsSeen, RepoSeen, RepoWish,
     SectorSeen, SlotWish,
@@ -31,7 +33,7 @@ use std::fmt;
 pub enum Action {
     /// Initialise what is missing of the repo, lock it, mark it.
     OpenRepo(RepoName),
-    /// Stop a worker that is no longer declared, once its task is done.
+    /// Stop a worker that is no longer declared, or that an operator drained, once its task is done.
     StopWorker(Assignee),
     /// Start the local chain.
     StartDevnet,

@@ -1,6 +1,6 @@
 //! The two inputs of the planner: what the manifest wants, and what is.
 
-use super::space::Room;
+use super::{HeldSlots, space::Room};
 use crate::{
     manifest::{ChainSource, Manifest, Task},
     outbox::{Batch, FeeRule},
@@ -67,6 +67,8 @@ pub struct Desired {
     pub repos: BTreeMap<RepoName, RepoWish>,
     /// Slots by name.
     pub slots: BTreeMap<SlotName, SlotWish>,
+    /// What operators hold of them.
+    pub held: HeldSlots,
     /// Sectors to be proven in all.
     pub sectors: u64,
     /// Sectors between creation and Proving.
@@ -131,6 +133,7 @@ impl Desired {
                 .iter()
                 .map(|(name, slot)| (name.clone(), SlotWish { stages: stages(&slot.tasks), count: slot.count }))
                 .collect(),
+            held: HeldSlots::default(),
             sectors: manifest.pledge.sectors,
             max_in_flight: manifest.pledge.max_in_flight,
             precommit: rule(manifest.batch.precommit.max, manifest.batch.precommit.wait),
@@ -156,6 +159,11 @@ impl Desired {
         self.slots
             .iter()
             .flat_map(|(slot, wish)| (0..wish.count).map(|instance| Assignee { slot: slot.clone(), instance }))
+    }
+
+    /// Workers of the manifest that can do this stage.
+    pub fn able(&self, stage: Stage) -> impl Iterator<Item = Assignee> + '_ {
+        self.workers().filter(move |who| self.slot_of(who).is_some_and(|wish| wish.stages.contains(&stage)))
     }
 
     /// The slot of a worker that is wanted.

@@ -2,7 +2,8 @@
 //! the target wants them and what is in flight can still be finished.
 
 use super::{
-    Action, Assignee, Desired, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, SectorSeen, Subject, batches,
+    Action, Assignee, Desired, Held, MinerSeen, Observed, ParamsSeen, Place, Plan, RepoSeen, SectorSeen, Subject,
+    batches,
     space::{self, Reservations},
 };
 use crate::{
@@ -62,6 +63,31 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         }
     }
     desk.create(plan);
+    say_what_is_held(desired, observed, plan);
+}
+
+/// What keeps every worker of a stage from new tasks, when operators hold them all.
+fn held_back(desired: &Desired, stage: Stage) -> Option<String> {
+    let held: Option<BTreeMap<Place, Held>> = desired.able(stage).map(|who| desired.held.of(&who)).collect();
+    let held = held.filter(|held| !held.is_empty())?;
+    let told = held.iter().map(|(place, Held { how, .. })| {
+        format!("slot {place}, which is {}: `seald resume {place}` lets it go on", how.as_str())
+    });
+    Some(told.collect::<Vec<_>>().join("; "))
+}
+
+/// Said once for the pledge: a stage that nobody may do now stops every sector that comes to it.
+fn say_what_is_held(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    let have = observed.sectors.values().filter(|seen| seen.record.state == State::Proving).count();
+    if desired.held.is_empty() || desired.sectors <= u64::try_from(have).unwrap_or(u64::MAX) {
+        return;
+    }
+    let stages = [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
+    let told = |stage: Stage| held_back(desired, stage).map(|reason| format!("{} by {reason}", stage.as_str()));
+    let held: Vec<String> = stages.into_iter().filter_map(told).collect();
+    if !held.is_empty() {
+        plan.hold(Subject::Pledge, held.join("; "), WakeUp::Operator);
+    }
 }
 
 /// The rules, with how long sealing takes here.
@@ -96,7 +122,7 @@ struct Desk<'a> {
 }
 
 fn free_workers(desired: &Desired, observed: &Observed) -> BTreeMap<Assignee, usize> {
-    let idle = observed.workers.iter().filter(|(_, idle)| **idle);
+    let idle = observed.workers.iter().filter(|(who, idle)| **idle && desired.held.of(who).is_none());
     idle.filter_map(|(who, _)| desired.slot_of(who).map(|wish| (who.clone(), wish.stages.len()))).collect()
 }
 
@@ -129,7 +155,8 @@ impl Desk<'_> {
             Err(why) => return plan.hold(Subject::Sector(number), why, WakeUp::NextHead),
         };
         let Some(worker) = self.take_worker(stage) else {
-            return plan.hold(Subject::Sector(number), self.no_worker(stage), WakeUp::NextHead);
+            let (reason, until) = self.no_worker(stage);
+            return plan.hold(Subject::Sector(number), reason, until);
         };
         if repo != seen.record.repo {
             self.promised.add(number, repo.clone(), space::finalized_size(seen.record.proof.sector_size()));
@@ -147,9 +174,10 @@ impl Desk<'_> {
         match self.take_worker(Stage::Commit) {
             Some(worker) => plan.actions.push(Action::Aggregate { batch, sectors, worker }),
             None => {
-                let reason = format!("its batch's proofs to be made one by {}", self.no_worker(Stage::Commit));
+                let (worker, until) = self.no_worker(Stage::Commit);
+                let reason = format!("its batch's proofs to be made one by {worker}");
                 for number in sectors {
-                    plan.hold(Subject::Sector(number), reason.clone(), WakeUp::NextHead);
+                    plan.hold(Subject::Sector(number), reason.clone(), until);
                 }
             }
         }
@@ -167,13 +195,19 @@ impl Desk<'_> {
         self.desired.slot_of(who).is_some_and(|wish| wish.stages.contains(&stage))
     }
 
-    fn no_worker(&self, stage: Stage) -> String {
-        let count = self.observed.workers.keys().filter(|who| self.can(who, stage)).count();
-        match count {
+    /// What there is to wait for when no worker can take this stage, and what ends that.
+    fn no_worker(&self, stage: Stage) -> (String, WakeUp) {
+        if let Some(reason) = held_back(self.desired, stage) {
+            return (reason, WakeUp::Operator);
+        }
+        let able = self.observed.workers.keys().filter(|who| self.can(who, stage));
+        let reason = match able.filter(|who| self.desired.held.of(who).is_none()).count() {
+            0 if self.desired.able(stage).next().is_some() => format!("a worker for {} to be started", stage.as_str()),
             0 => format!("a worker for {}: no slot of the manifest runs one", stage.as_str()),
             1 => format!("the {} worker to be free", stage.as_str()),
             n => format!("one of {n} {} workers to be free", stage.as_str()),
-        }
+        };
+        (reason, WakeUp::NextHead)
     }
 
     /// The repo the stage's result goes to, when it is usable and has room.

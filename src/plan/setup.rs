@@ -28,7 +28,8 @@ fn repos(desired: &Desired, observed: &Observed, plan: &mut Plan) {
 }
 
 fn workers(desired: &Desired, observed: &Observed, plan: &mut Plan) {
-    let wanted: BTreeSet<_> = desired.workers().collect();
+    // a drained worker that has a task is told to leave as well, which it does when that is done
+    let wanted: BTreeSet<_> = desired.workers().filter(|who| !desired.held.is_drained(who)).collect();
     let surplus = observed.workers.keys().filter(|who| !wanted.contains(who));
     plan.actions.extend(surplus.cloned().map(Action::StopWorker));
     let missing = wanted.into_iter().filter(|who| !observed.workers.contains_key(who));

@@ -12,7 +12,7 @@ use crate::{
     manifest,
     outbox::BatchState,
     sector::{
-        State, Ticket,
+        self, State, Ticket,
         tests::{CHAIN, NOW},
     },
     units::{AttoFil, Bytes, Epoch},
@@ -124,8 +124,14 @@ proptest! {
         for action in plan(&desired, &observed).actions {
             match &action {
                 Action::OpenRepo(name) => prop_assert!(desired.repos.contains_key(name)),
-                Action::StopWorker(who) => prop_assert!(!wanted.contains(who) && observed.workers.contains_key(who)),
-                Action::StartWorker(who) => prop_assert!(wanted.contains(who) && !observed.workers.contains_key(who)),
+                Action::StopWorker(who) => {
+                    prop_assert!(!wanted.contains(who) || desired.held.is_drained(who));
+                    prop_assert!(observed.workers.contains_key(who));
+                }
+                Action::StartWorker(who) => {
+                    prop_assert!(wanted.contains(who) && !desired.held.is_drained(who));
+                    prop_assert!(!observed.workers.contains_key(who));
+                }
                 Action::StartDevnet => prop_assert!(desired.devnet),
                 Action::PrepareMiner => prop_assert!(observed.miner != MinerSeen::Known),
                 Action::PrepareParams(size) => prop_assert_eq!(*size, desired.sector_size),
@@ -192,7 +198,7 @@ proptest! {
         let size = observed.sectors.len() + observed.batches.len() + desired.repos.len();
         let workers = desired.workers().count() + observed.workers.len();
         prop_assert!(plan.actions.len() <= size + workers + 3 + 64);
-        prop_assert!(plan.holds.len() <= size + 3 + 2);
+        prop_assert!(plan.holds.len() <= size + 3 + 3);
     }
 
     #[test]
@@ -214,7 +220,8 @@ proptest! {
             let explained = plan.actions.contains(&Action::OpenRepo(name.clone()));
             prop_assert!(open || explained || held.contains(&Subject::Repo(name.clone())), "{:#?}", plan);
         }
-        for who in desired.workers().filter(|who| !observed.workers.contains_key(who)) {
+        let away = |who: &Assignee| !observed.workers.contains_key(who) && !desired.held.is_drained(who);
+        for who in desired.workers().filter(away) {
             prop_assert!(plan.actions.contains(&Action::StartWorker(who)));
         }
         if observed.miner != MinerSeen::Known {
@@ -228,6 +235,15 @@ proptest! {
         if plan.holds.iter().any(|hold| hold.reason == "the proof parameters") {
             let coming = plan.actions.contains(&Action::PrepareParams(SIZE));
             prop_assert!(coming || held.contains(&Subject::Daemon), "{:#?}", plan);
+        }
+    }
+
+    #[test]
+    fn what_an_operator_holds_gets_nothing_new((desired, observed) in world()) {
+        for action in plan(&desired, &observed).actions {
+            if let Action::Run { worker, .. } | Action::Aggregate { worker, .. } = &action {
+                prop_assert_eq!(desired.held.of(worker), None);
+            }
         }
     }
 
@@ -411,6 +427,32 @@ fn the_pledge_says_what_holds_it() {
     full.repos.values_mut().for_each(|repo| *repo = RepoSeen::Open(room));
     let [hold] = &text(&plan(&devnet(), &full))[..] else { panic!() };
     assert!(hold.starts_with("pledge waits for space for another sector: "), "{hold}");
+}
+
+#[test]
+fn a_sector_says_which_held_slot_it_waits_for_and_what_ends_that() {
+    let mut desired = devnet();
+    let observed = [0, 1].map(|n| Action::CreateSector { number: number(n), repo: "disk".parse().unwrap() });
+    let observed = observed.iter().fold(ready(&desired), done);
+    let place: Place = "cpu".parse().unwrap();
+    desired.slots.retain(|name, _| *name == place.slot);
+    desired.held.hold(place.clone(), How::Cordoned, NOW);
+    let packed = observed.sectors.keys().copied().collect::<Vec<_>>();
+    let observed = packed.into_iter().fold(observed, |world, number| {
+        done(world, &Action::Record { number, event: sector::tests::event(sector::EventKind::Packed) })
+    });
+    let held = "slot cpu, which is cordoned: `seald resume cpu` lets it go on";
+    let said = plan(&desired, &observed);
+    let told = text(&said);
+    assert!(told.contains(&format!("sector 0 waits for {held}")), "{told:#?}");
+    let of_the_pledge: Vec<_> = told.iter().filter(|line| line.starts_with("pledge waits for")).collect();
+    assert_eq!(of_the_pledge.len(), 1, "{told:#?}");
+    assert!(of_the_pledge[0].contains(&format!("precommit1 by {held}")), "{told:#?}");
+    assert!(said.holds.iter().all(|hold| hold.until == WakeUp::Operator), "{said:#?}");
+    desired.held.hold(place.clone(), How::Drained, NOW);
+    assert!(matches!(plan(&desired, &observed).actions[..], [Action::StopWorker(_), ..]));
+    desired.held.let_go(&place);
+    assert!(text(&plan(&desired, &observed)).contains(&"draw the ticket of sector 0".to_owned()));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 pub mod changes;
 pub mod info;
+pub mod metrics;
 pub mod orders;
 pub mod paint;
 pub mod sectors;
@@ -12,7 +13,11 @@ pub mod text;
 pub mod waiting;
 pub mod words;
 
-use crate::units::{AttoFil, Bytes, Epoch, MinerId, RepoName, SectorNumber, SlotName, UnixMillis};
+use crate::{
+    plan::{How, Place},
+    sector::Stage,
+    units::{AttoFil, Bytes, Epoch, MinerId, RepoName, SectorNumber, SlotName, UnixMillis},
+};
 use serde::{Deserialize, Serialize};
 
 /// Raised when a field changes its meaning or goes away.
@@ -96,6 +101,9 @@ pub struct Snapshot {
     /// What scheduling cost since the daemon started.
     #[serde(default)]
     pub scheduling: Scheduling,
+    /// How long the stages that were ever measured take.
+    #[serde(default)]
+    pub stages: Vec<StageStatus>,
     /// What an operator must look at; `status` exits 1 when there is one.
     pub alarms: Vec<Alarm>,
 }
@@ -128,6 +136,7 @@ impl Snapshot {
             counts: Vec::new(),
             repos: Vec::new(),
             scheduling: Scheduling::default(),
+            stages: Vec::new(),
             alarms: Vec::new(),
         }
     }
@@ -189,7 +198,7 @@ pub struct SlotStatus {
     pub slot: SlotName,
     /// Instance, from 0.
     pub instance: u32,
-    /// `starting`, `idle`, `busy`, `backoff`, `quarantined`, `stopping`.
+    /// `starting`, `idle`, `busy`, `backoff`, `quarantined`, `stopping`; `away` when it was drained.
     pub state: String,
     /// Process id, when running.
     pub pid: Option<u32>,
@@ -199,6 +208,29 @@ pub struct SlotStatus {
     pub restarts: u32,
     /// Why it is not running, or how it last ended.
     pub note: Option<String>,
+    /// An operator holds it: it gets no new task.
+    #[serde(default)]
+    pub held: Option<HeldStatus>,
+}
+
+/// How an operator holds a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// What was held, such as `gpu0` or `gpu0/1`.
+    pub place: Place,
+    /// `cordoned`, `paused`, `drained`.
+    pub how: How,
+    /// Since when.
+    pub since: UnixMillis,
+}
+
+/// How long a stage takes here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// The stage.
+    pub stage: Stage,
+    /// Mean duration, late ones count most.
+    pub mean_ms: u64,
 }
 
 /// One sector in flight.

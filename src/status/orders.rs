@@ -1,8 +1,8 @@
 //! What the daemon answers to an operator's order: the JSON of the control socket and of `--json`, and the same as
 //! text. Pure.
 
-use super::words;
-use crate::{sector::State, units::SectorNumber};
+use super::{SlotStatus, words};
+use crate::{plan::Place, sector::State, units::SectorNumber};
 use serde::{Deserialize, Serialize};
 
 /// Raised when a field of these answers changes its meaning or goes away.
@@ -66,9 +66,43 @@ impl Pledged {
     }
 }
 
+/// The answer to an order about slots.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlotsRuled {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// `cordon`, `drain`, `pause`, `resume`.
+    pub order: String,
+    /// The workers it is about, as they are after it.
+    pub slots: Vec<SlotStatus>,
+    /// Those of them whose task is ended at once.
+    pub stopped: Vec<Place>,
+}
+
+impl SlotsRuled {
+    /// The answer as text.
+    pub fn render(&self) -> String {
+        let line = |status: &SlotStatus| {
+            let SlotStatus { slot, instance, task, held, .. } = status;
+            let place = Place { slot: slot.clone(), instance: Some(*instance) };
+            let what = match (held, task) {
+                (None, _) => "takes tasks".to_owned(),
+                (Some(held), None) => format!("{}, it has no task", held.how.as_str()),
+                (Some(held), Some(task)) if self.stopped.contains(&place) => {
+                    format!("{}, {task} ends now and goes on later", held.how.as_str())
+                }
+                (Some(held), Some(task)) => format!("{}, it finishes {task} first", held.how.as_str()),
+            };
+            format!("slot {place}: {what}\n")
+        };
+        self.slots.iter().map(line).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{plan::How, status::HeldStatus, units::UnixMillis};
 
     fn ruling(done: bool, costs: &[&str]) -> Ruling {
         Ruling {
@@ -89,6 +123,38 @@ mod tests {
             "sector 4 is in WaitSeed; remove would cost:\n  - the deposit of 0.07 FIL\n  - the sealing work\n"
         );
         assert_eq!(ruling(true, &[]).render(), "sector 4: remove is recorded, it is in WaitSeed now\n");
+    }
+
+    #[test]
+    fn an_order_about_slots_says_what_becomes_of_their_tasks() {
+        let slot = |instance, task: Option<&str>, how: Option<How>| SlotStatus {
+            slot: "gpu0".parse().unwrap(),
+            instance,
+            state: "busy".to_owned(),
+            pid: None,
+            task: task.map(str::to_owned),
+            restarts: 0,
+            note: None,
+            held: how.map(|how| HeldStatus { place: "gpu0".parse().unwrap(), how, since: UnixMillis::new(1) }),
+        };
+        let ruled = SlotsRuled {
+            format_version: FORMAT_VERSION,
+            order: "pause".to_owned(),
+            slots: vec![
+                slot(0, Some("sector 3 commit"), Some(How::Paused)),
+                slot(1, Some("sector 4 commit"), Some(How::Paused)),
+                slot(2, None, Some(How::Drained)),
+                slot(3, None, None),
+            ],
+            stopped: vec!["gpu0/1".parse().unwrap()],
+        };
+        assert_eq!(
+            ruled.render(),
+            "slot gpu0/0: paused, it finishes sector 3 commit first\n\
+             slot gpu0/1: paused, sector 4 commit ends now and goes on later\n\
+             slot gpu0/2: drained, it has no task\n\
+             slot gpu0/3: takes tasks\n"
+        );
     }
 
     #[test]

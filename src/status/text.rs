@@ -3,7 +3,8 @@
 //! Pure. Nothing is cut: a line is longer than 100 columns only when a reason is.
 
 use super::{
-    Alarm, BatchStatus, DaemonState, Preparing, RepoStatus, STALE_MS, SectorStatus, SlotStatus, Snapshot, Target,
+    Alarm, BatchStatus, DaemonState, HeldStatus, Preparing, RepoStatus, STALE_MS, SectorStatus, SlotStatus, Snapshot,
+    Target,
     paint::{Colour, Side, Table, Tone, cell, maybe, toned},
     words,
 };
@@ -170,7 +171,7 @@ impl View {
             ("restarts", Side::Right),
             ("note", Side::Left),
         ]);
-        for SlotStatus { slot, instance, state, pid, task, restarts, note } in slots {
+        for SlotStatus { slot, instance, state, pid, task, restarts, note, held } in slots {
             let tone = match state.as_str() {
                 "busy" => Tone::Yellow,
                 "backoff" | "quarantined" => Tone::Red,
@@ -178,12 +179,18 @@ impl View {
             };
             let restarts = (*restarts > 0).then_some(restarts);
             let name = cell(format!("{slot}/{instance}"));
+            let held = held.as_ref().map(|held| toned(self.held(held), Tone::Yellow));
             table.row(
                 [name, toned(state, tone), maybe(task.as_ref()), maybe(*pid), maybe(restarts), maybe(note.as_ref())],
-                None,
+                held,
             );
         }
         table.render(self.colour)
+    }
+
+    fn held(&self, HeldStatus { place, how, since }: &HeldStatus) -> String {
+        let age = words::about(self.now.ms_since(*since));
+        format!("{} by an operator for {age}, no new task: `seald resume {place}`", how.as_str())
     }
 
     fn sectors(&self, sectors: &[SectorStatus]) -> String {

@@ -55,6 +55,8 @@ pub enum Command {
     },
     /// Leave; it has no job.
     Leave,
+    /// End now, job and all; its end is told.
+    Stop,
     /// End, with whatever it is doing.
     End {
         /// How long it may take.
@@ -203,6 +205,10 @@ impl Attendant {
             Command::Leave => {
                 self.leaving(Phase::Leaving, self.limits.grace);
                 self.order(&Order::Leave).await;
+            }
+            Command::Stop => {
+                self.leaving(Phase::Leaving, self.limits.grace);
+                self.process.signal(Signal::SIGTERM);
             }
             Command::End { grace } => {
                 self.outbox.clear();

@@ -118,6 +118,13 @@ pub enum Notice {
         /// How the process ended, such as `killed by signal 9` or `ran past its deadline`.
         error: String,
     },
+    /// The process was ended by [`Supervisor::stop`], and its job with it: nobody's failure.
+    Stopped {
+        /// Who.
+        worker: WorkerId,
+        /// Which job.
+        task: u64,
+    },
     /// The process ended; it had no job.
     Down {
         /// Who.
@@ -254,6 +261,17 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Ends the process of a worker with its job: SIGTERM to its group, SIGKILL when that takes too long. While it is
+    /// wanted it is started again. Whether there was a process to end.
+    pub fn stop(&mut self, worker: &WorkerId, now: UnixMillis) -> bool {
+        let running = self.workers.get(worker).and_then(|one| one.process.as_ref());
+        if !running.is_some_and(|running| running.commands.try_send(Command::Stop).is_ok()) {
+            return false;
+        }
+        self.step(worker, Event::Stopped, now);
+        true
+    }
+
     /// Takes in what happened. `None` when it concerns a process that is long gone.
     pub fn on(&mut self, event: WorkerEvent, now: UnixMillis) -> Option<Notice> {
         let WorkerEvent { worker, incarnation, what, at: _ } = event;
@@ -282,8 +300,11 @@ impl Supervisor {
             What::Exited(End { why, class }) => {
                 one.process = None;
                 let task = one.task.take();
+                // whoever is only asked to leave has no job any more
+                let asked = one.slot.state == State::Stopping;
                 self.step(&worker, Event::Exited { why: why.clone() }, now);
                 Some(match task {
+                    Some(TaskView { task, .. }) if asked => Notice::Stopped { worker, task },
                     Some(TaskView { task, .. }) => Notice::Lost { worker, task, class, error: why },
                     None => Notice::Down { worker, why },
                 })

@@ -95,6 +95,8 @@ pub enum Event {
     Wanted,
     /// The manifest does not want it, or wants it otherwise.
     Unwanted,
+    /// An operator has its process ended with its job.
+    Stopped,
     /// Its process said hello.
     Ready,
     /// It was given a job.
@@ -136,6 +138,7 @@ impl Slot {
                 State::Busy => (to(State::Draining), Wish::Rest),
                 State::Draining | State::Stopping => (self.clone(), Wish::Rest),
             },
+            Event::Stopped if self.state.is_running() => (to(State::Stopping), Wish::Rest),
             Event::Ready if self.state == State::Starting => (Self { ready: Some(now), ..to(State::Idle) }, Wish::Rest),
             Event::Assigned if self.state == State::Idle => (to(State::Busy), Wish::Rest),
             Event::Done => {
@@ -145,7 +148,7 @@ impl Slot {
             Event::Failed => self.job_ended(),
             Event::Exited { why } => (self.exited(why, now, chance, patience), Wish::Rest),
             // a report that crossed a request to leave
-            Event::Ready | Event::Assigned => (self.clone(), Wish::Rest),
+            Event::Ready | Event::Assigned | Event::Stopped => (self.clone(), Wish::Rest),
         }
     }
 
@@ -288,10 +291,21 @@ mod tests {
         assert_eq!(after(&[Event::Assigned, Event::Failed, exited()], at(2_001), &ready).0.failures, 3);
     }
 
+    #[test]
+    fn a_process_that_was_stopped_is_no_failure_and_is_started_again_while_it_is_wanted() {
+        let (slot, _) = after(&[Event::Wanted, Event::Ready, Event::Assigned], at(0), &Slot::default());
+        let (slot, wish) = after(&[Event::Stopped, Event::Wanted], at(1), &slot);
+        assert_eq!((slot.state, wish), (State::Stopping, Wish::Rest));
+        let (slot, wish) = after(&[exited(), Event::Wanted], at(2), &slot);
+        assert_eq!((slot.state, wish, slot.failures, slot.note), (State::Starting, Wish::Start, 0, None));
+        assert_eq!(after(&[Event::Stopped], at(0), &Slot::default()), (Slot::default(), Wish::Rest));
+    }
+
     fn any_event() -> impl Strategy<Value = Event> {
         prop_oneof![
             3 => Just(Event::Wanted),
             1 => Just(Event::Unwanted),
+            1 => Just(Event::Stopped),
             2 => Just(Event::Ready),
             2 => Just(Event::Assigned),
             1 => Just(Event::Done),

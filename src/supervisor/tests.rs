@@ -208,6 +208,19 @@ async fn a_lost_job_says_how_its_process_ended() {
 }
 
 #[tokio::test]
+async fn a_stopped_job_is_nobodys_failure_and_its_worker_comes_back() {
+    let mut rig = Rig::fake("read order <&0; sleep 600");
+    rig.ready().await;
+    rig.run(7, params(), LONG);
+    assert!(rig.supervisor.stop(&worker(), rig.now));
+    assert_eq!(rig.notice().await, Notice::Stopped { worker: worker(), task: 7 });
+    let view = rig.view();
+    assert_eq!((view.state, view.note), ("starting", None));
+    rig.ready().await;
+    assert!(!rig.supervisor.stop(&WorkerId { instance: 9, ..worker() }, rig.now), "there is no such worker");
+}
+
+#[tokio::test]
 async fn a_program_that_is_missing_is_a_failure_to_start() {
     let mut rig = Rig::fake("");
     rig.supervisor.program = "/nonexistent/seald".into();

@@ -55,6 +55,10 @@ const COMMANDS: &[&str] = &[
     "sectors remove",
     "sectors terminate",
     "sectors set-state",
+    "cordon",
+    "drain",
+    "pause",
+    "resume",
     "info",
     "init",
     "params",
@@ -103,6 +107,9 @@ fn a_wrong_command_line_is_2_and_on_stderr() {
         &["sectors", "pledge", "3", "--as-declared"],
         &["sectors", "remove"],
         &["sectors", "set-state", "1", "Packed"],
+        &["drain"],
+        &["pause", "cpu", "--all"],
+        &["resume", "CPU"],
     ] {
         let Output { status, stdout, stderr } = seald(args);
         assert_eq!(status.code(), Some(2), "{args:?}");
@@ -147,6 +154,10 @@ fn a_verb_that_changes_something_wants_a_daemon_and_says_how_to_start_it() {
         &["sectors", "remove", "1", "--yes"],
         &["sectors", "terminate", "1", "--yes"],
         &["sectors", "set-state", "1", "PreCommit1", "--yes"],
+        &["cordon", "cpu"],
+        &["drain", "cpu/0", "--wait"],
+        &["pause", "--all", "--now"],
+        &["resume", "cpu"],
     ] {
         let Output { status, stdout, stderr } = with_manifest(&devnet(), args);
         assert_eq!((status.code(), text(&stdout)), (Some(1), String::new()), "{args:?}");

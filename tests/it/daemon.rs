@@ -12,6 +12,7 @@ mod proven;
 #[cfg(feature = "proofs")]
 mod real;
 mod rig;
+mod slots;
 
 use proven::assert_proven;
 use rig::{Kind, Rig};

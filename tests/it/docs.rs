@@ -34,6 +34,11 @@ fn the_sector_table_is_the_one_in_the_code() {
 }
 
 #[test]
+fn the_list_of_metrics_is_the_one_in_the_code() {
+    assert_golden("docs/metrics.md", &seald::status::metrics::document());
+}
+
+#[test]
 fn the_readme_has_the_two_commands() {
     let code = code_blocks(&read("README.md"));
     for command in ["cargo run --release -- run --config examples/configs/devnet.toml --until-target", "tests/run"] {

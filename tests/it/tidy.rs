@@ -39,7 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("devnet", &["units", "error", "chain", "proofs", "clock", "repo", "sector"]),
-    ("control", &["units", "sector", "status"]),
+    ("control", &["units", "sector", "status", "plan::Place"]),
     ("daemon", &["*"]),
     ("cli", &["*"]),
     // tests only: the whole system without its shell

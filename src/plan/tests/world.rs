@@ -108,6 +108,19 @@ fn batch() -> impl Strategy<Value = BatchRule> {
     (0..4usize, 0..2u64).prop_map(|(max, wait_ms)| BatchRule { max, wait_ms })
 }
 
+fn held() -> impl Strategy<Value = HeldSlots> {
+    let places: Vec<Place> =
+        ["cpu", "cpu/0", "cpu/1", "gpu", "gpu/0"].iter().map(|text| text.parse().unwrap()).collect();
+    let how = proptest::sample::select(vec![How::Cordoned, How::Paused, How::Drained]);
+    proptest::option::weighted(0.4, (proptest::sample::subsequence(places, 1..=3), how)).prop_map(|held| {
+        let mut slots = HeldSlots::default();
+        if let Some((places, how)) = held {
+            places.into_iter().for_each(|place| slots.hold(place, how, NOW));
+        }
+        slots
+    })
+}
+
 fn desired() -> impl Strategy<Value = Desired> {
     let repo_wish =
         (any::<bool>(), any::<bool>(), 0..3u64).prop_map(|(seal, store, weight)| RepoWish { seal, store, weight });
@@ -120,12 +133,14 @@ fn desired() -> impl Strategy<Value = Desired> {
         (0..16u64, 1..12u64),
         (batch(), batch()),
         proptest::option::of(0..3i128),
+        held(),
     )
-        .prop_map(|(devnet, repos, slots, (sectors, max_in_flight), (precommit, commit), ceiling)| Desired {
+        .prop_map(|(devnet, repos, slots, (sectors, max_in_flight), (precommit, commit), ceiling, held)| Desired {
             devnet,
             sector_size: SIZE,
             repos,
             slots,
+            held,
             sectors,
             max_in_flight,
             precommit,

@@ -47,6 +47,7 @@ pub fn fresh() -> Snapshot {
         counts: vec![],
         repos: vec![repo("nvme0", "ready")],
         scheduling: Scheduling::default(),
+        stages: vec![],
         alarms: vec![],
     }
 }
@@ -198,6 +199,7 @@ fn slot(name: &str, instance: u32, state: &str, task: Option<&str>) -> SlotStatu
         task: task.map(str::to_owned),
         restarts: 0,
         note: None,
+        held: None,
     }
 }
 
