@@ -100,9 +100,9 @@ pub const METRICS: &[Metric] = &[
     gauge("seald_stage_seconds", &["stage"], "Mean duration of a stage here, once it was measured.", stages),
     gauge("seald_slots", &["slot", "state"], "Worker processes by slot and state.", slots),
     gauge("seald_slots_held", &["slot", "how"], "Worker processes that operators hold, by how.", held),
-    counter("seald_slot_restarts_total", &["slot", "instance"], "Starts of a worker process after its first.", |s| {
+    counter("seald_slot_restarts_total", &["slot", "worker"], "Starts of a worker process after its first.", |s| {
         let sample = |slot: &SlotStatus| Sample {
-            labels: vec![("slot", slot.slot.to_string()), ("instance", slot.instance.to_string())],
+            labels: vec![("slot", slot.slot.to_string()), ("worker", slot.instance.to_string())],
             value: slot.restarts.to_string(),
         };
         s.slots.iter().map(sample).collect()
@@ -400,7 +400,7 @@ mod tests {
             "seald_alarms{about=\"sector\"} 2",
             "seald_alarms{about=\"proof parameters\"} 1",
             "seald_slots_held{slot=\"gpu0\",how=\"drained\"} 1",
-            "seald_slot_restarts_total{slot=\"gpu0\",instance=\"1\"} 3",
+            "seald_slot_restarts_total{slot=\"gpu0\",worker=\"1\"} 3",
             "seald_task_wait_seconds_total 0.0015",
             "seald_task_busy_seconds_total 2",
             "seald_worker_balance_fil -1.5",

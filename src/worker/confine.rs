@@ -10,7 +10,7 @@ use nix::{
 
 /// Applies the limits that must hold before any work begins.
 pub(super) fn confine(options: &Options) -> Result<(), String> {
-    let Options { slot, instance, cpus, memory, prover: _ } = options;
+    let Options { slot, instance, cpus, memory, .. } = options;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| format!("cannot turn core dumps off: {error}"))?;
     if let Some(memory) = memory {
         limit_memory(*memory)?;

@@ -10,6 +10,7 @@ mod cli;
 mod daemon;
 mod docs;
 mod matrix;
+mod package;
 mod tidy;
 #[cfg(feature = "proofs")]
 mod worker;
