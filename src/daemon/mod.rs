@@ -28,6 +28,7 @@ mod workers;
 pub mod world;
 
 pub use start::{Options, StartError, Until, offline};
+pub use workers::{life, word};
 
 use crate::{
     clock,

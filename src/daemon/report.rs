@@ -1,6 +1,6 @@
 //! Builds the status snapshot from what the daemon knows and from the plan's holds, and writes it for `seald status`.
 
-use super::world::World;
+use super::{workers, world::World};
 use crate::{
     outbox::{Batch, BatchState},
     plan::{Assignee, Held, Hold, MinerSeen, NETWORKS, Observed, ParamsSeen, Plan, RepoSeen, Subject},
@@ -40,6 +40,7 @@ impl World {
             preparing: self.preparing(&views, now),
             chain: self.chain_status(),
             target: self.target(now),
+            launcher: workers::word(self.life).to_owned(),
             slots: self.slot_statuses(&views),
             sectors: self.sector_statuses(&views, plan, observed.chain, now),
             batches: self.batch_statuses(plan),
@@ -391,7 +392,11 @@ impl World {
             let remedy = "free the address, or change node.address; seald tries again by itself";
             alarm("metrics".to_owned(), why, remedy)
         });
-        [store, miner, params, network, metrics].into_iter().flatten()
+        let strangers = self.supervisor.strangers().iter().map(|what| {
+            let remedy = "seald works around it; once it has ended, or was killed, restart seald";
+            alarm("workers".to_owned(), what.clone(), remedy)
+        });
+        [store, miner, params, network, metrics].into_iter().flatten().chain(strangers)
     }
 
     fn sector_alarm(&self, record: &Record) -> Option<Alarm> {

@@ -215,6 +215,9 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, O
         network_version: None,
         next_number: None,
         durations: BTreeMap::new(),
+        running: BTreeMap::new(),
+        memory: crate::plan::MemorySeen::default(),
+        barred: BTreeMap::new(),
     };
     Ok((desired, observed))
 }

@@ -28,6 +28,14 @@ pub fn life(launcher: Launcher, places: &Places) -> Life {
     }
 }
 
+/// The word of the manifest for that.
+pub const fn word(life: Life) -> &'static str {
+    match life {
+        Life::Outlives => Launcher::Systemd.word(),
+        Life::WithDaemon => Launcher::Direct.word(),
+    }
+}
+
 /// This very program, even after an upgrade has replaced its file.
 pub fn program() -> PathBuf {
     PathBuf::from("/proc/self/exe")

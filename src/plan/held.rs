@@ -204,7 +204,7 @@ mod tests {
         let text = serde_json::to_string(&held).unwrap();
         assert!(text.contains("\"pc1/5\":{\"how\":\"drained\",\"since\":7}"), "{text}");
         let mut held: HeldSlots = serde_json::from_str(&text).unwrap();
-        let wish = SlotWish { stages: BTreeSet::new(), count: 2 };
+        let wish = SlotWish { stages: BTreeSet::new(), count: 2, memory: None };
         let declared = BTreeMap::from([("pc1".parse().unwrap(), wish)]);
         held.forget_undeclared(&declared);
         assert!(held.of(&who("pc1", 0)).is_some() && held.of(&who("gpu0", 0)).is_none());

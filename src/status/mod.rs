@@ -88,6 +88,9 @@ pub struct Snapshot {
     pub chain: ChainStatus,
     /// Pledge target.
     pub target: Target,
+    /// Who starts workers: `systemd`, under which running stages outlive the daemon, or `direct`, where they end with it.
+    #[serde(default)]
+    pub launcher: String,
     /// Worker slots, one entry per instance.
     pub slots: Vec<SlotStatus>,
     /// Sectors in flight (not yet Proving), by number.
@@ -131,6 +134,7 @@ impl Snapshot {
                 epoch_secs: None,
             },
             target: Target { wanted: 0, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
+            launcher: String::new(),
             slots: Vec::new(),
             sectors: Vec::new(),
             batches: Vec::new(),

@@ -303,7 +303,10 @@ impl Supervisor {
         let one = self.workers.get_mut(&worker)?;
         one.process.as_ref().filter(|running| running.incarnation == incarnation)?;
         match what {
-            What::Ready => {
+            What::Ready { pid } => {
+                if let Some(running) = &mut one.process {
+                    running.pid = pid;
+                }
                 self.step(&worker, Event::Ready, now);
                 Some(Notice::Ready { worker })
             }

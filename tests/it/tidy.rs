@@ -19,6 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("status", &["units", "sector", "plan"]),
     // the shell
     ("clock", &["units"]),
+    // of the floor only the words for what it finds
+    ("host", &["units", "manifest", "plan"]),
     ("repo", &["units", "error", "sector", "worker::protocol", "clock", "plan::space"]),
     ("chain", &["units", "error", "outbox", "sector::MessageId", "clock"]),
     ("store", &["units", "error", "sector", "outbox", "book"]),

@@ -42,6 +42,7 @@ pub fn fresh() -> Snapshot {
             epoch_secs: None,
         },
         target: Target { wanted: 5, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
+        launcher: "systemd".to_owned(),
         slots: vec![slot("cpu", 0, "starting", None)],
         sectors: vec![],
         batches: vec![],
@@ -68,6 +69,7 @@ pub fn sealing() -> Snapshot {
             epoch_secs: Some(30),
         },
         target: Target { wanted: 5, ordered: 0, proving: 2, in_flight: 3, eta_ms: Some(192_000) },
+        launcher: "direct".to_owned(),
         slots: vec![
             slot("cpu", 0, "busy", Some("sector 3 precommit2")),
             slot("cpu", 1, "busy", Some("sector 4 commit")),
@@ -104,6 +106,7 @@ pub fn sealing() -> Snapshot {
 /// Nothing moves, and each line says why.
 pub fn waiting_only() -> Snapshot {
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![SlotStatus {
             held: Some(HeldStatus { place: "cpu".parse().unwrap(), how: How::Cordoned, since: NOW.plus_ms(-300_000) }),
             ..slot("cpu", 0, "idle", None)
@@ -163,6 +166,7 @@ pub fn alarms() -> Snapshot {
         ..slot("cpu", 1, "quarantined", None)
     };
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![slot("cpu", 0, "idle", None), down],
         sectors: vec![SectorStatus {
             failure: Some("resource: writing layer 2: no space left on device".to_owned()),
@@ -186,6 +190,7 @@ pub fn alarms() -> Snapshot {
 /// All that was declared is there.
 pub fn met() -> Snapshot {
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![slot("cpu", 0, "idle", None)],
         sectors: vec![],
         counts: vec![("Proving".to_owned(), 5)],
