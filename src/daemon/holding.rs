@@ -137,7 +137,7 @@ mod tests {
     async fn what_is_kept_is_held_while_it_is_declared_and_makes_sense() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("sqlite:{}", folder.path().join("seald.db").display())).await.unwrap();
-        let wish = SlotWish { stages: BTreeSet::new(), count: 1 };
+        let wish = SlotWish { stages: BTreeSet::new(), count: 1, memory: None };
         let slots = BTreeMap::from([("cpu".parse().unwrap(), wish)]);
         assert!(declared(&store, &slots).await.unwrap().is_empty(), "nobody ever held anything");
         let mut held = HeldSlots::default();
