@@ -2,8 +2,6 @@
 //!
 //! Changes nothing and starts nothing: it is safe beside a running daemon.
 
-mod host;
-mod judge;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +10,10 @@ use super::{
     failure::{Exit, Outcome, print, print_json},
 };
 use crate::{
+    host::{judge, seen::Host},
     manifest::{self, Loaded, Manifest, Origin, Overrides, Problem, Setting},
     proofs::params,
 };
-use host::Host;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

@@ -6,6 +6,8 @@
 //! | request | body | answer |
 //! | --- | --- | --- |
 //! | `GET /v1/status` | | the snapshot |
+//! | `GET /v1/plan` | | what a reload would do, [`Reloaded`] |
+//! | `POST /v1/reload`, `POST /v1/rollback` | | [`Reloaded`], once it is in force |
 //! | `POST /v1/pledge` | `{"count": 3}` | [`Pledged`] |
 //! | `DELETE /v1/pledge` | | [`Pledged`] |
 //! | `POST /v1/sectors/{number}/{retry,remove,terminate}` | `{"yes": true}` | [`Ruling`] |
@@ -19,14 +21,14 @@ mod server;
 mod tests;
 
 pub use client::{Client, ClientError};
-pub use server::{Server, ServerError};
+pub use server::{QUEUE, Server, ServerError};
 
 use crate::{
     plan::Place,
     sector::{State, operator::Order},
     status::{
         Snapshot,
-        orders::{Pledged, Ruling, SlotsRuled},
+        orders::{Pledged, Reloaded, Ruling, SlotsRuled},
     },
     units::SectorNumber,
 };
@@ -63,6 +65,8 @@ pub enum Ask {
         /// What it costs was agreed to.
         yes: bool,
     },
+    /// The manifest anew.
+    Manifest(ManifestOrder),
     /// An order about slots.
     Slots {
         /// Which; `None` for every slot there is.
@@ -70,6 +74,17 @@ pub enum Ask {
         /// The order.
         order: SlotOrder,
     },
+}
+
+/// What an operator wants of the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestOrder {
+    /// Only what a reload would do.
+    Preview,
+    /// The files as they are now, in force.
+    Reload,
+    /// The generation before the present one, in force.
+    Rollback,
 }
 
 /// What an operator wants of a slot.
@@ -120,6 +135,8 @@ pub enum Reply {
     Pledged(Pledged),
     /// What became of an order.
     Ruling(Ruling),
+    /// What became of an order about the manifest.
+    Reloaded(Reloaded),
     /// What became of an order about slots.
     Slots(SlotsRuled),
 }

@@ -1,8 +1,8 @@
 //! The server's side: one task that listens, and one that axum spawns for each connection and that ends with it.
 
 use super::{
-    Answer, Ask, Cause, ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, Refused, Reply, Request, SlotOrder, SlotsBody,
-    socket,
+    Answer, Ask, Cause, ErrorBody, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, Refused, Reply, Request,
+    SlotOrder, SlotsBody, socket,
 };
 use crate::{
     plan::Place,
@@ -35,7 +35,7 @@ use tokio::{
 
 /// Requests in the queue: an operator's terminal and a few scripts. The loop takes one a turn, so the last of them waits
 /// for as many turns; whoever comes then is told to ask again.
-const QUEUE: usize = 16;
+pub const QUEUE: usize = 16;
 
 /// Bytes of the largest request.
 const BODY_LIMIT: usize = 4096;
@@ -81,11 +81,11 @@ impl Drop for SocketFile {
 
 impl Server {
     /// Listens in the state folder `dir`, whose lock the caller holds: a socket that is there already is a dead
-    /// daemon's. Requests come out of the receiver.
+    /// daemon's. Requests go to `requests`.
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub fn open(dir: &Path) -> Result<(Self, mpsc::Receiver<Request>), ServerError> {
+    pub fn open(dir: &Path, requests: mpsc::Sender<Request>) -> Result<Self, ServerError> {
         let path = socket(dir).map_err(|path| ServerError::TooLong { path })?;
         let listen = |source| ServerError::Listen { path: path.clone(), source };
         match fs::remove_file(&path) {
@@ -96,8 +96,7 @@ impl Server {
         let file = SocketFile(path.clone());
         // who connects before this line is judged by who they are all the same
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(listen)?;
-        let (requests, received) = mpsc::channel(QUEUE);
-        Ok((Self { listener, file, requests }, received))
+        Ok(Self { listener, file, requests })
     }
 
     /// Serves until it is cancelled.
@@ -139,6 +138,9 @@ async fn guard(ConnectInfo(Peer(uid)): ConnectInfo<Peer>, request: axum::extract
 fn router(requests: mpsc::Sender<Request>) -> Router {
     Router::new()
         .route("/v1/status", get(async |Shared(to): Shared<Loop>| answer(ask(&to, Ask::Status).await)))
+        .route("/v1/plan", get(async |Shared(to): Shared<Loop>| manifest(&to, ManifestOrder::Preview).await))
+        .route("/v1/reload", post(async |Shared(to): Shared<Loop>| manifest(&to, ManifestOrder::Reload).await))
+        .route("/v1/rollback", post(async |Shared(to): Shared<Loop>| manifest(&to, ManifestOrder::Rollback).await))
         .route("/v1/pledge", post(pledge).delete(as_declared))
         .route("/v1/sectors/{number}/{verb}", post(order))
         .route("/v1/slots/{verb}", post(slots))
@@ -198,6 +200,10 @@ fn order_of(number: &str, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
         (_, _) => return Err(unknown("there is no such order")),
     };
     Ok(Ask::Sector { number, order, yes })
+}
+
+async fn manifest(to: &Loop, order: ManifestOrder) -> Response {
+    answer(ask(to, Ask::Manifest(order)).await)
 }
 
 async fn slot(Shared(to): Shared<Loop>, InPath((slot, verb)): InPath<(String, String)>, body: Body) -> Response {
@@ -272,6 +278,7 @@ fn answer(answer: Answer) -> Response {
         Ok(Reply::Status(snapshot)) => Json(snapshot.as_ref()).into_response(),
         Ok(Reply::Pledged(pledged)) => Json(pledged).into_response(),
         Ok(Reply::Ruling(ruling)) => Json(ruling).into_response(),
+        Ok(Reply::Reloaded(reloaded)) => Json(reloaded).into_response(),
         Ok(Reply::Slots(ruled)) => Json(ruled).into_response(),
         Err(Refused { cause, error, help }) => {
             let status = match cause {

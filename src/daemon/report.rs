@@ -29,6 +29,7 @@ impl World {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             manifest: self.manifest.files.first().map(|f| f.display().to_string()).unwrap_or_default(),
+            generation: Some(self.in_force.generation),
             miner: self.miner.as_ref().map(|miner| miner.id),
             prover: self.prover.as_str().to_owned(),
             preparing: self.preparing(&views, now),
@@ -381,7 +382,18 @@ impl World {
             let what = format!("version {version} is not one that this seald knows: messages wait for a near deadline");
             alarm("network".to_owned(), what, "install a newer seald")
         });
-        [store, miner, params, network].into_iter().flatten()
+        let file = self.in_force.source.path.display();
+        let number = self.in_force.generation.number;
+        let declined = self.in_force.declined.then(|| {
+            let what = format!("{file} is not in force: it was rolled back to generation {number}");
+            alarm("manifest".to_owned(), what, "edit it, then `seald reload`")
+        });
+        let refused = self.in_force.refused.as_ref().map(|(at, why)| {
+            let at = format!("{} {}", words::date(*at), words::clock(*at));
+            let what = format!("refused at {at}, generation {number} stays in force: {why}");
+            alarm("manifest".to_owned(), what, "correct it, then `seald reload`")
+        });
+        [store, miner, params, network, declined, refused].into_iter().flatten()
     }
 
     fn sector_alarm(&self, record: &Record) -> Option<Alarm> {

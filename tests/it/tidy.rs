@@ -45,6 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("devnet", &["units", "error", "chain", "proofs", "clock", "repo", "sector"]),
     ("control", &["units", "sector", "status", "plan::Place"]),
+    // facts about the machine, held against the manifest
+    ("host", &["units", "error", "manifest", "repo", "control", "clock"]),
     ("daemon", &["*"]),
     ("cli", &["*"]),
     // tests only: the whole system without its shell
