@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod orders;
 pub mod params;
 pub mod plan;
+pub mod reload;
 pub mod run;
 pub mod screen;
 pub mod sectors;
@@ -24,8 +25,10 @@ pub mod status;
 pub mod version;
 
 use crate::{
+    control::ManifestOrder,
     control::SlotOrder,
-    manifest::{self, Loaded, Overrides},
+    daemon::{Proposal, Source},
+    manifest::{Loaded, Overrides},
     proofs::Prover,
     status::paint::Colour,
     supervisor,
@@ -82,12 +85,20 @@ impl Global {
         overrides.or_help("start seald in a folder that is there")
     }
 
-    /// The manifest, which must be right.
+    /// Where the manifest is read, now and again.
+    ///
+    /// # Errors
+    /// The working directory cannot be read.
+    pub fn source(&self) -> Outcome<Source> {
+        Ok(Source { path: self.config.clone(), overrides: self.overrides()? })
+    }
+
+    /// The manifest with its texts; it must be right.
     ///
     /// # Errors
     /// Every problem of it, with [`Exit::BadManifest`].
-    pub fn load(&self) -> Outcome<Loaded> {
-        manifest::load(&self.config, &self.overrides()?).map_err(|problems| {
+    pub fn propose(&self) -> Outcome<Proposal> {
+        self.source()?.read().map_err(|problems| {
             let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             let config = self.config.display();
             let failure = Failure::new(
@@ -96,6 +107,14 @@ impl Global {
             );
             failure.exit(Exit::BadManifest)
         })
+    }
+
+    /// The manifest, which must be right.
+    ///
+    /// # Errors
+    /// As [`Global::propose`].
+    pub fn load(&self) -> Outcome<Loaded> {
+        self.propose().map(|proposal| proposal.loaded)
     }
 
     /// Starts logging at the level of `--log`, or else at `level`: to the journal under systemd, else to stderr.
@@ -138,6 +157,10 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Show what a start would do, in order, and what it would wait for
     Plan(plan::PlanArgs),
+    /// Bring the manifest as it is now into force; a wrong one changes nothing
+    Reload(reload::ReloadArgs),
+    /// Bring the manifest that was in force before the present one into force again
+    Rollback(reload::ReloadArgs),
     /// Show what the daemon does, how far it is, and what needs an operator
     Status(status::StatusArgs),
     /// Look at sectors, and give orders about them
@@ -206,6 +229,8 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Run(args) => run::run(global, &args),
         Command::Check(args) => check::run(global, &args),
         Command::Plan(args) => plan::run(global, &args),
+        Command::Reload(args) => reload::run(global, &args, ManifestOrder::Reload),
+        Command::Rollback(args) => reload::run(global, &args, ManifestOrder::Rollback),
         Command::Status(args) => status::run(global, &args),
         Command::Sectors(args) => sectors::run(global, &args),
         Command::Cordon(args) => slots::order(global, &args, SlotOrder::Cordon),

@@ -1,13 +1,13 @@
 //! The command line's side of the control socket.
 
-use super::{ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, SlotOrder, SlotsBody, socket, verb};
+use super::{ErrorBody, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, SlotOrder, SlotsBody, socket, verb};
 use crate::{
     plan::Place,
     sector::operator::Order,
     status::{
         Snapshot,
         info::InfoReport,
-        orders::{Pledged, Ruling, SlotsRuled},
+        orders::{Pledged, Reloaded, Ruling, SlotsRuled},
         sectors::{Choice, List, Show},
     },
     units::SectorNumber,
@@ -200,6 +200,19 @@ impl Client {
         let instance = place.and_then(|place| place.instance);
         let body = SlotsBody { instance, now: order == SlotOrder::PauseNow };
         send(self.http.post(url(&path)), &body).await
+    }
+
+    /// Has the manifest read again, or the one before it; answered once that is in force.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn manifest(&self, order: ManifestOrder) -> Result<Reloaded, ClientError> {
+        read(match order {
+            ManifestOrder::Preview => self.http.get(url("plan")),
+            ManifestOrder::Reload => self.http.post(url("reload")),
+            ManifestOrder::Rollback => self.http.post(url("rollback")),
+        })
+        .await
     }
 }
 

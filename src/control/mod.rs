@@ -13,6 +13,8 @@
 //! | `GET /v1/info` | | [`InfoReport`] |
 //! | `GET /v1/metrics` | | Prometheus text |
 //! | `GET /v1/version` | | [`Version`] |
+//! | `GET /v1/plan` | | what a reload would do, [`Reloaded`] |
+//! | `POST /v1/reload`, `POST /v1/rollback` | | [`Reloaded`], once it is in force |
 //! | `POST /v1/pledge` | `{"count": 3}` | [`Pledged`] |
 //! | `DELETE /v1/pledge` | | [`Pledged`] |
 //! | `POST /v1/sectors/{number}/{retry,remove,terminate}` | `{"yes": true}` | [`Ruling`] |
@@ -32,7 +34,7 @@ mod tests;
 
 pub use client::{Client, ClientError, Lines};
 pub use metrics::serve_metrics;
-pub use server::{Server, ServerError};
+pub use server::{QUEUE, Server, ServerError};
 
 use crate::{
     plan::Place,
@@ -41,7 +43,7 @@ use crate::{
         Snapshot,
         events::Move,
         info::InfoReport,
-        orders::{Pledged, Ruling, SlotsRuled},
+        orders::{Pledged, Reloaded, Ruling, SlotsRuled},
         sectors::{Choice, List, Show},
     },
     units::SectorNumber,
@@ -78,6 +80,8 @@ pub enum Ask {
         /// What it costs was agreed to.
         yes: bool,
     },
+    /// The manifest anew.
+    Manifest(ManifestOrder),
     /// An order about slots.
     Slots {
         /// Which; `None` for every slot there is.
@@ -85,6 +89,17 @@ pub enum Ask {
         /// The order.
         order: SlotOrder,
     },
+}
+
+/// What an operator wants of the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestOrder {
+    /// Only what a reload would do.
+    Preview,
+    /// The files as they are now, in force.
+    Reload,
+    /// The generation before the present one, in force.
+    Rollback,
 }
 
 /// What an operator wants of a slot.
@@ -169,6 +184,8 @@ pub enum Reply {
     Pledged(Pledged),
     /// What became of an order.
     Ruling(Ruling),
+    /// What became of an order about the manifest.
+    Reloaded(Reloaded),
     /// What became of an order about slots.
     Slots(SlotsRuled),
 }

@@ -2,8 +2,8 @@
 //! do what is decided here, by the role that each route needs; what only looks is answered in `looks`.
 
 use super::{
-    Answer, Ask, Cause, ErrorBody, Feed, LONGEST_PATH, OrderBody, PledgeBody, Refused, Reply, Request, SlotOrder,
-    SlotsBody,
+    Answer, Ask, Cause, ErrorBody, Feed, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, Refused, Reply, Request,
+    SlotOrder, SlotsBody,
     access::{Peer, Role, Rules, role},
     connection::{Answering, IDLE, Listener},
     looks, socket,
@@ -42,7 +42,7 @@ use tokio::{
 
 /// Requests in the queue: an operator's terminal and a few scripts. The loop takes one a turn, so the last of them waits
 /// for as many turns; whoever comes then is told to ask again.
-const QUEUE: usize = 16;
+pub const QUEUE: usize = 16;
 
 /// Listeners to the event stream at a time, so that room for orders is left.
 const WATCHERS: usize = 32;
@@ -125,11 +125,11 @@ impl Drop for SocketFile {
 
 impl Server {
     /// Listens in the state folder `dir`, whose lock the caller holds: a socket that is there already is a dead
-    /// daemon's. Requests come out of the receiver.
+    /// daemon's. Requests go to `requests`.
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub fn open(dir: &Path) -> Result<(Self, mpsc::Receiver<Request>), ServerError> {
+    pub fn open(dir: &Path, requests: mpsc::Sender<Request>) -> Result<Self, ServerError> {
         let path = socket(dir).map_err(|path| ServerError::TooLong { path })?;
         let listen = |source| ServerError::Listen { path: path.clone(), source };
         match fs::remove_file(&path) {
@@ -140,8 +140,7 @@ impl Server {
         let file = SocketFile(path.clone());
         // whoever can enter the folder may connect: each is judged by who they are
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map_err(listen)?;
-        let (requests, received) = mpsc::channel(QUEUE);
-        Ok((Self { listener, file, requests, judge, idle: IDLE }, received))
+        Ok(Self { listener, file, requests, judge, idle: IDLE })
     }
 
     /// Lets a test say who is at the other end.
@@ -226,6 +225,8 @@ async fn operators(request: axum::extract::Request, next: Next) -> Response {
 
 fn router(desk: Desk) -> Router {
     let orders = Router::new()
+        .route("/v1/reload", post(async |Shared(desk): Shared<Desk>| manifest(&desk, ManifestOrder::Reload).await))
+        .route("/v1/rollback", post(async |Shared(desk): Shared<Desk>| manifest(&desk, ManifestOrder::Rollback).await))
         .route("/v1/pledge", post(pledge).delete(as_declared))
         .route("/v1/sectors/{number}/{verb}", post(order))
         .route("/v1/slots/{verb}", post(slots))
@@ -237,6 +238,7 @@ fn router(desk: Desk) -> Router {
         .route("/v1/sectors", get(looks::sectors))
         .route("/v1/sectors/{number}", get(looks::sector))
         .route("/v1/info", get(looks::info))
+        .route("/v1/plan", get(async |Shared(desk): Shared<Desk>| manifest(&desk, ManifestOrder::Preview).await))
         .route("/v1/metrics", get(looks::metrics))
         .route("/v1/version", get(looks::version));
     orders
@@ -296,6 +298,10 @@ fn order_of(number: &str, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
         (_, _) => return Err(unknown("there is no such order")),
     };
     Ok(Ask::Sector { number, order, yes })
+}
+
+async fn manifest(desk: &Desk, order: ManifestOrder) -> Response {
+    answer(ask(&desk.requests, Ask::Manifest(order)).await)
 }
 
 async fn slot(Shared(desk): Shared<Desk>, InPath((slot, verb)): InPath<(String, String)>, body: Body) -> Response {
@@ -369,6 +375,7 @@ pub(super) fn answer(answer: Answer) -> Response {
     match answer {
         Ok(Reply::Pledged(pledged)) => Json(pledged).into_response(),
         Ok(Reply::Ruling(ruling)) => Json(ruling).into_response(),
+        Ok(Reply::Reloaded(reloaded)) => Json(reloaded).into_response(),
         Ok(Reply::Slots(ruled)) => Json(ruled).into_response(),
         Err(Refused { cause, error, help }) => {
             let status = match cause {

@@ -56,7 +56,8 @@ fn rig() -> Rig {
 
 fn rig_with(change: impl FnOnce(Server) -> Server) -> Rig {
     let dir = tempfile::tempdir().unwrap();
-    let (server, requests) = Server::open(dir.path()).unwrap();
+    let (asking, requests) = tokio::sync::mpsc::channel(QUEUE);
+    let server = Server::open(dir.path(), asking).unwrap();
     let (status, moves) = (watch::Sender::new(Arc::new(snapshot(7))), broadcast::Sender::new(4));
     let feed = Feed {
         status: status.subscribe(),
@@ -393,7 +394,8 @@ async fn a_socket_that_a_dead_daemon_left_is_replaced_and_an_orderly_end_leaves_
     let dir = tempfile::tempdir().unwrap();
     drop(std::os::unix::net::UnixListener::bind(dir.path().join(SOCKET)).unwrap());
     assert!(matches!(Client::connect(dir.path()).unwrap_err(), ClientError::NotRunning { .. }));
-    let (server, requests) = Server::open(dir.path()).unwrap();
+    let (asking, requests) = tokio::sync::mpsc::channel(QUEUE);
+    let server = Server::open(dir.path(), asking).unwrap();
     let found = std::fs::metadata(dir.path().join(SOCKET)).unwrap();
     assert!(found.file_type().is_socket());
     assert_eq!(found.permissions().mode() & 0o777, 0o666, "each is judged by who they are");
@@ -413,7 +415,10 @@ fn a_path_that_no_socket_can_have_is_refused_with_the_key_to_change() {
     let dir = tempfile::tempdir().unwrap();
     let deep = dir.path().join("d".repeat(120));
     std::fs::create_dir(&deep).unwrap();
-    for said in [Server::open(&deep).unwrap_err().to_string(), Client::connect(&deep).unwrap_err().to_string()] {
+    for said in [
+        Server::open(&deep, tokio::sync::mpsc::channel(1).0).unwrap_err().to_string(),
+        Client::connect(&deep).unwrap_err().to_string(),
+    ] {
         assert!(said.contains("107 bytes") && said.contains("shorter state.dir"), "{said}");
     }
     let exactly = PathBuf::from("/".to_owned() + &"d".repeat(LONGEST_PATH - SOCKET.len() - 2));

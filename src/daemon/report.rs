@@ -35,6 +35,7 @@ impl World {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             manifest: self.manifest.files.first().map(|f| f.display().to_string()).unwrap_or_default(),
+            generation: Some(self.in_force.generation),
             miner: self.miner.as_ref().map(|miner| miner.id),
             prover: self.prover.as_str().to_owned(),
             preparing: self.preparing(&views, now),
@@ -396,7 +397,23 @@ impl World {
             let remedy = "seald works around it; once it has ended, or was killed, restart seald";
             alarm("workers".to_owned(), what.clone(), remedy)
         });
-        [store, miner, params, network, metrics].into_iter().flatten().chain(strangers)
+        [store, miner, params, network, metrics].into_iter().flatten().chain(self.manifest_alarms()).chain(strangers)
+    }
+
+    /// What an operator should know of the manifest that is, or is not, in force.
+    fn manifest_alarms(&self) -> impl Iterator<Item = Alarm> {
+        let file = self.in_force.source.path.display();
+        let number = self.in_force.generation.number;
+        let declined = self.in_force.declined.then(|| {
+            let what = format!("{file} is not in force: it was rolled back to generation {number}");
+            alarm("manifest".to_owned(), what, "edit it, then `seald reload`")
+        });
+        let refused = self.in_force.refused.as_ref().map(|(at, why)| {
+            let at = words::date(*at);
+            let what = format!("refused at {at}, generation {number} stays in force: {why}");
+            alarm("manifest".to_owned(), what, "correct it, then `seald reload`")
+        });
+        [declined, refused].into_iter().flatten()
     }
 
     fn sector_alarm(&self, record: &Record) -> Option<Alarm> {

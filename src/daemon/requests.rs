@@ -75,6 +75,11 @@ impl World {
                     Ok(Err(Refused::new(Cause::Conflict, why, "order fewer")))
                 }
             },
+            Ask::Manifest(_) => {
+                // the loop has taken these out: a file is read and the host looked at before anything can be answered
+                let why = "a manifest is read by the loop itself";
+                Ok(Err(Refused::new(Cause::Unavailable, why, "ask again in a second")))
+            }
             Ask::PledgeAsDeclared => self.want(self.manifest.pledge.sectors).await,
             Ask::Sector { number, order, yes } => self.order(number, order, yes).await,
             Ask::Slots { place, order } => self.hold(place, order).await,

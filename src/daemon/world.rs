@@ -5,6 +5,7 @@
 
 use super::{
     errands::{Desk, Done, Miner},
+    generation::InForce,
     holding,
     observer::{Questions, Sight},
     reading::Reader,
@@ -94,6 +95,8 @@ pub fn back_off(tries: u32) -> i64 {
 pub struct World {
     /// The manifest in force.
     pub manifest: Arc<Manifest>,
+    /// Which generation that is, and where it came from.
+    pub in_force: InForce,
     /// What it wants.
     pub desired: Desired,
     /// Which prover runs.

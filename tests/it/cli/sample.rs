@@ -26,6 +26,7 @@ pub fn fresh() -> Snapshot {
         version: "0.1.0".to_owned(),
         pid: 4242,
         manifest: "/etc/seald.toml".to_owned(),
+        generation: Some(seald::status::Generation { number: 3, since: NOW }),
         miner: None,
         prover: "real".to_owned(),
         preparing: vec![
@@ -57,6 +58,7 @@ pub fn fresh() -> Snapshot {
 /// Sectors in every kind of stage.
 pub fn sealing() -> Snapshot {
     Snapshot {
+        generation: Some(seald::status::Generation { number: 3, since: NOW }),
         miner: Some(MinerId::new(1000)),
         preparing: vec![],
         chain: ChainStatus {
