@@ -472,9 +472,15 @@ impl Worker {
             pid: process.as_ref().and_then(|running| running.pid),
             task: task.clone(),
             restarts: slot.starts.saturating_sub(1),
-            note: note(slot),
+            note: note(slot).or_else(|| self.foreign()),
             until: slot.due(),
         }
+    }
+
+    /// What there is to say of a process that an earlier daemon started as something that this one does not know.
+    fn foreign(&self) -> Option<String> {
+        let is_foreign = self.spec.is_none() && self.process.is_some();
+        is_foreign.then(|| "started by another version of seald: it finishes its job and is replaced".to_owned())
     }
 }
 

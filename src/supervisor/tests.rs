@@ -246,7 +246,7 @@ fn the_worker() {
             prover: Prover::Simulated,
             cpus: None,
             memory: None,
-            attach: None,
+            attach: std::env::var_os("SEALD_TEST_DOOR").map(Into::into),
             spec: None,
             invocation: None,
         };

@@ -235,3 +235,29 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
         joined(old).await;
     }
 }
+
+#[tokio::test]
+async fn a_real_worker_is_found_again_and_ended_through_its_handle() {
+    let mut site = Site::new();
+    let repo = tempfile::tempdir().unwrap();
+    let mut start = real_worker("", repo.path());
+    start.env.insert("SEALD_TEST_DOOR".to_owned(), site.door().to_str().unwrap().to_owned());
+    start.env.insert("SEALD_SIMULATED_STAGE_MS".to_owned(), "600000".to_owned());
+    let mut first = Process::start(Path::new(FAKE), &[], &start.env).unwrap();
+    loop {
+        match timeout(LONG, first.next()).await.unwrap() {
+            // its hello: it listens
+            crate::supervisor::process::Seen::Control(_) => break,
+            crate::supervisor::process::Seen::Log(_) => {}
+            end => panic!("{end:?}"),
+        }
+    }
+    assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: None }]);
+    assert_eq!(site.rig.view().pid, first.pid());
+    assert!(site.rig.view().note.unwrap().contains("another version"), "nobody said what it was started as");
+    site.rig.run(7, precommit1(repo.path()), Duration::from_millis(50));
+    let notice = site.rig.notice().await;
+    let error = "ran past its deadline".to_owned();
+    assert_eq!(notice, Notice::Lost { worker: worker(), task: 7, class: Class::Worker, error });
+    assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "its socket is gone");
+}
