@@ -196,8 +196,8 @@ pub struct Busy {
     pub state: &'static str,
 }
 
-/// Commands on their way to one process: a job or a request to leave, and the order to end.
-const COMMANDS: usize = 4;
+/// Commands on their way to one process: an acknowledgement, a job, requests to leave and to stop, the order to end.
+const COMMANDS: usize = 5;
 
 struct Worker {
     /// What its process was started as; none when an earlier daemon started it and that cannot be understood.
@@ -281,7 +281,7 @@ impl Supervisor {
     /// wanted it is started again. Whether there was a process to end.
     pub fn stop(&mut self, worker: &WorkerId, now: UnixMillis) -> bool {
         let running = self.workers.get(worker).and_then(|one| one.process.as_ref());
-        if !running.is_some_and(|running| running.commands.try_send(Command::Stop).is_ok()) {
+        if running.is_none_or(|running| running.commands.try_send(Command::Stop).is_err()) {
             return false;
         }
         self.step(worker, Event::Stopped, now);
@@ -431,7 +431,9 @@ impl Supervisor {
         match life {
             Life::WithDaemon => {
                 let started = Process::start(&self.program, &options.to_args(), env);
-                started.map(Link::Child).map_err(|error| format!("cannot start {}: {error}", self.program.display()))
+                started
+                    .map(|process| Link::Child(Box::new(process)))
+                    .map_err(|error| format!("cannot start {}: {error}", self.program.display()))
             }
             Life::Outlives => {
                 let door = self.places.new_door(id);
