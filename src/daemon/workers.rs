@@ -19,6 +19,10 @@ use std::{
 /// Longest time to fetch or generate parameters: about 200 GB over a slow line.
 pub const PARAMS_DEADLINE: Duration = Duration::from_secs(72 * 60 * 60);
 
+/// How long a fetch usually takes from one report of progress to the next, generously: a thousandth of 200 GB over a
+/// slow line, which takes hardly any processor time.
+pub const PARAMS_USUAL: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// Whether workers outlive this daemon.
 pub fn life(launcher: Launcher, places: &Places) -> Life {
     match launcher {

@@ -196,8 +196,8 @@ pub struct Busy {
     pub state: &'static str,
 }
 
-/// Commands on their way to one process: a job or a request to leave, and the order to end.
-const COMMANDS: usize = 4;
+/// Commands on their way to one process: an acknowledgement, a job, requests to leave and to stop, the order to end.
+const COMMANDS: usize = 5;
 
 struct Worker {
     /// What its process was started as; none when an earlier daemon started it and that cannot be understood.
@@ -431,7 +431,9 @@ impl Supervisor {
         match life {
             Life::WithDaemon => {
                 let started = Process::start(&self.program, &options.to_args(), env);
-                started.map(Link::Child).map_err(|error| format!("cannot start {}: {error}", self.program.display()))
+                started
+                    .map(|process| Link::Child(Box::new(process)))
+                    .map_err(|error| format!("cannot start {}: {error}", self.program.display()))
             }
             Life::Outlives => {
                 let door = self.places.new_door(id);
@@ -472,9 +474,15 @@ impl Worker {
             pid: process.as_ref().and_then(|running| running.pid),
             task: task.clone(),
             restarts: slot.starts.saturating_sub(1),
-            note: note(slot),
+            note: note(slot).or_else(|| self.foreign()),
             until: slot.due(),
         }
+    }
+
+    /// What there is to say of a process that an earlier daemon started as something that this one does not know.
+    fn foreign(&self) -> Option<String> {
+        let is_foreign = self.spec.is_none() && self.process.is_some();
+        is_foreign.then(|| "started by another version of seald: it finishes its job and is replaced".to_owned())
     }
 }
 

@@ -246,7 +246,7 @@ fn the_worker() {
             prover: Prover::Simulated,
             cpus: None,
             memory: None,
-            attach: None,
+            attach: std::env::var_os("SEALD_TEST_DOOR").map(Into::into),
             spec: None,
             invocation: None,
         };
@@ -401,11 +401,11 @@ async fn a_worker_that_nobody_can_start_says_what_to_do() {
     assert!(why.starts_with("cannot ask") && why.contains("is seald-worker.socket active?"), "{why}");
     // as systemd does above MaxConnections=
     let listener = std::os::unix::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
-    let refuse = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let refuse = tokio::task::spawn_blocking(move || drop(listener.accept().unwrap()));
     rig.now = rig.now.plus_ms(100_000);
     let why = rig.down().await;
     assert!(why.contains("before a hello") && why.contains("MaxConnections="), "{why}");
-    refuse.join().unwrap();
+    refuse.await.unwrap();
 }
 
 const CRASHES: usize = 1_000;
@@ -419,8 +419,9 @@ async fn the_crashes() {
     let folder = tempfile::tempdir().unwrap();
     let mut rig = Rig::new(spec("exit 3", &[]));
     rig.supervisor.places.spawn = folder.path().join("spawn.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
-    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let listener = tokio::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
+    let mut refusing = JoinSet::new();
+    refusing.spawn(async move { while listener.accept().await.is_ok() {} });
     rig.supervisor.patience =
         Patience { first_ms: 1, cap_ms: 1, healthy_ms: 1_000, failures: u32::MAX, burst: usize::MAX, within_ms: 1 };
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
