@@ -12,6 +12,7 @@ pub mod connect;
 pub mod errands;
 mod holding;
 pub mod lock;
+mod machine;
 mod miner;
 pub(crate) mod news;
 pub(crate) mod observe;
@@ -235,6 +236,7 @@ impl Loop {
         }
         let world = &mut self.world;
         world.measure(now);
+        world.look_at_machine(now);
         let mut latest = Plan::default();
         for _ in 0..PLANS_AT_ONCE {
             if world.stale {

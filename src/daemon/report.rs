@@ -13,7 +13,7 @@ use crate::{
         Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus,
         SectorStatus, SlotStatus, Snapshot, StageStatus, Target, stake::Stake, words,
     },
-    supervisor::{TaskView, WorkerView},
+    supervisor::{TaskView, WorkerId, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
 };
 use std::{collections::BTreeMap, io, path::Path};
@@ -132,6 +132,16 @@ impl World {
         Some(slowest.max(once.min(slowest.saturating_add(once))).saturating_add(chain))
     }
 
+    fn placement(&self, view: &WorkerView) -> Option<String> {
+        let WorkerId { slot, instance } = &view.id;
+        let place = self.machine.words(&Assignee { slot: slot.clone(), instance: *instance });
+        let memory = self.manifest.slots.get(slot).and_then(|slot| slot.memory);
+        let memory = memory.map(|memory| format!("{memory} of memory at most"));
+        let parts = [place, memory, view.sandbox.as_ref().map(|sandbox| format!("sandbox {sandbox}"))];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
     fn slot_status(&self, view: &WorkerView) -> SlotStatus {
         let task = view.task.as_ref().map(|task| match self.tasks.get(&task.task) {
             Some(of) => format!("sector {} {}", of.number, of.stage.as_str()),
@@ -143,6 +153,7 @@ impl World {
             state: view.state.to_owned(),
             pid: view.pid,
             task,
+            placement: self.placement(view),
             restarts: view.restarts,
             note: view.note.clone(),
             held: None,
@@ -167,6 +178,7 @@ impl World {
                         state,
                         pid: None,
                         task: None,
+                        placement: None,
                         restarts: 0,
                         note: None,
                         held,

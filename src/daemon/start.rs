@@ -2,6 +2,7 @@
 
 use super::{
     lock::{LockError, StateLock},
+    machine::Machine,
     observer::{Questions, Sight},
     waits::Waits,
     workers,
@@ -16,7 +17,7 @@ use crate::{
     sector::Stage,
     store::{Store, StoreError},
     supervisor::{Places, Supervisor, WorkerEvent},
-    units::UnixMillis,
+    units::{Bytes, UnixMillis},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -118,6 +119,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         params: params_seen(prover, &manifest),
         params_pause: None,
         params_task: None,
+        machine: Machine::new(peaks(&store, size).await?),
         repos: BTreeMap::new(),
         highest_on_disk: None,
         highest_in_store: None,
@@ -177,6 +179,13 @@ async fn durations(store: &Store, size: crate::units::SectorSize) -> Result<BTre
     let known = store.durations().await?;
     let of = |stage: Stage| known.iter().find(|(name, of, _, _)| name == stage.as_str() && *of == size);
     Ok(stages.into_iter().filter_map(|stage| of(stage).map(|(_, _, mean, _)| (stage, *mean))).collect())
+}
+
+async fn peaks(store: &Store, size: crate::units::SectorSize) -> Result<BTreeMap<Stage, Bytes>, StoreError> {
+    let known = store.peaks().await?;
+    let of = |stage: Stage| known.iter().find(|(name, of, _)| name == stage.as_str() && *of == size);
+    let stages = [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
+    Ok(stages.into_iter().filter_map(|stage| of(stage).map(|(_, _, bytes)| (stage, *bytes))).collect())
 }
 
 /// What is wanted, and what can be seen without starting anything, for `seald plan`: the database, if there is one, and

@@ -5,6 +5,7 @@
 
 use super::{
     errands::{Desk, Done, Miner},
+    machine::Machine,
     observer::{Questions, Sight},
     waits::Waits,
 };
@@ -121,6 +122,8 @@ pub struct World {
     pub highest_on_disk: Option<SectorNumber>,
     /// The highest number the database ever had.
     pub highest_in_store: Option<SectorNumber>,
+    /// The machine, and who has what of it.
+    pub machine: Machine,
     /// Worker processes.
     pub supervisor: Supervisor,
     /// Whether those of the slots outlive this daemon.

@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[(&str, &str, &str)] = &[
         include_str!("migrations/sqlite/0002_batches.sql"),
         include_str!("migrations/postgres/0002_batches.sql"),
     ),
+    ("peaks", include_str!("migrations/sqlite/0003_peaks.sql"), include_str!("migrations/postgres/0003_peaks.sql")),
 ];
 
 /// Longest wait for a free connection, and for a server to answer.

@@ -90,3 +90,8 @@ pub(super) const RECORD_DURATION: &str = "INSERT INTO durations (stage, size, av
      avg_ms = durations.avg_ms + (excluded.avg_ms - durations.avg_ms) \
      / CASE WHEN durations.samples < 8 THEN durations.samples + 1 ELSE 8 END, samples = durations.samples + 1";
 pub(super) const DURATIONS: &str = "SELECT stage, size, avg_ms, samples FROM durations ORDER BY stage, size";
+
+pub(super) const RECORD_PEAK: &str = "INSERT INTO peaks (stage, size, bytes) VALUES ($1, $2, $3) \
+     ON CONFLICT (stage, size) DO UPDATE SET bytes = \
+     CASE WHEN excluded.bytes > peaks.bytes THEN excluded.bytes ELSE peaks.bytes END";
+pub(super) const PEAKS: &str = "SELECT stage, size, bytes FROM peaks ORDER BY stage, size";

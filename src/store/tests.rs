@@ -60,6 +60,7 @@ store_suite! {
     a_read_only_store_changes_nothing,
     settings_keep_the_last_value,
     durations_are_averaged,
+    the_highest_peak_is_kept,
     another_schema_version_is_refused,
     opening_again_finds_everything,
 }
