@@ -28,6 +28,14 @@ pub fn life(launcher: Launcher, places: &Places) -> Life {
     }
 }
 
+/// The word of the manifest for that.
+pub const fn word(life: Life) -> &'static str {
+    match life {
+        Life::Outlives => Launcher::Systemd.word(),
+        Life::WithDaemon => Launcher::Direct.word(),
+    }
+}
+
 /// This very program, even after an upgrade has replaced its file.
 pub fn program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
@@ -98,7 +106,7 @@ impl World {
                 network: true,
                 prover: self.prover,
                 life: Life::WithDaemon,
-                generation: 1,
+                generation: self.in_force.generation.number,
             };
             wanted.insert(params_worker(), spec);
         }
@@ -116,7 +124,7 @@ impl World {
             network: false,
             prover: self.prover,
             life: self.life,
-            generation: 1,
+            generation: self.in_force.generation.number,
         };
         Some((WorkerId { slot: who.slot.clone(), instance: who.instance }, spec))
     }

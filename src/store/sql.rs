@@ -95,3 +95,7 @@ pub(super) const RECORD_PEAK: &str = "INSERT INTO peaks (stage, size, bytes) VAL
      ON CONFLICT (stage, size) DO UPDATE SET bytes = \
      CASE WHEN excluded.bytes > peaks.bytes THEN excluded.bytes ELSE peaks.bytes END";
 pub(super) const PEAKS: &str = "SELECT stage, size, bytes FROM peaks ORDER BY stage, size";
+pub(super) const GENERATIONS: &str =
+    "SELECT number, applied, note, files FROM generations ORDER BY number DESC LIMIT $1";
+pub(super) const INSERT_GENERATION: &str =
+    "INSERT INTO generations (number, applied, note, files) VALUES ($1, $2, $3, $4)";
