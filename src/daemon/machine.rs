@@ -61,6 +61,11 @@ impl Machine {
         self.given.iter().filter_map(|(who, got)| Some((who.clone(), got.as_ref().err()?.clone()))).collect()
     }
 
+    /// Nothing is known of its GPUs yet.
+    pub const fn is_looking_first(&self) -> bool {
+        self.gpus.is_none()
+    }
+
     /// The GPU of a worker.
     pub fn gpu(&self, who: &Assignee) -> Option<&str> {
         self.given.get(who)?.as_deref().ok()
@@ -170,5 +175,55 @@ impl World {
             let manifest = Arc::clone(&self.manifest);
             self.machine.settle(&manifest, self.prover);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{self, Overrides};
+    use std::path::Path;
+
+    fn example() -> Arc<Manifest> {
+        let overrides = Overrides { cwd: "/box".into(), ..Overrides::default() };
+        Arc::new(manifest::load(Path::new("examples/configs/gpu-nvme.toml"), &overrides).unwrap().manifest)
+    }
+
+    fn gpu(n: u32, trouble: Option<&str>) -> GpuSeen {
+        let (uuid, name) = (format!("GPU-00000000-0000-0000-0000-{n:012}"), "made up".to_owned());
+        GpuSeen { uuid, name, memory: Bytes::new(24 << 30), node: None, trouble: trouble.map(str::to_owned) }
+    }
+
+    fn who(slot: &str) -> Assignee {
+        Assignee { slot: slot.parse().unwrap(), instance: 0 }
+    }
+
+    #[test]
+    fn a_worker_runs_only_while_its_gpu_is_well_and_others_do_not_mind() {
+        let (manifest, mut machine) = (example(), Machine::new(BTreeMap::new()));
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!(machine.barred()[&who("gpu0")], "its GPU, which is being looked at");
+        machine.on_gpus(Some(vec![gpu(0, None), gpu(1, None)]));
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!(machine.barred(), BTreeMap::new());
+        assert_eq!(machine.gpu(&who("gpu1")), Some("GPU-00000000-0000-0000-0000-000000000001"));
+        assert!(machine.words(&who("gpu1")).unwrap().ends_with("000000000001 (made up)"));
+        machine.on_gpus(Some(vec![gpu(0, Some("GPU is lost")), gpu(1, None)]));
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!(machine.barred().into_keys().collect::<Vec<_>>(), [who("gpu0")]);
+        assert!(machine.barred()[&who("gpu0")].ends_with("to be well again: GPU is lost"));
+        machine.settle(&manifest, Prover::Simulated);
+        assert_eq!(machine.barred(), BTreeMap::new(), "simulated proofs need none");
+    }
+
+    #[test]
+    fn what_a_stage_took_at_most_is_kept_and_a_good_end_forgets_that_memory_ran_out() {
+        let mut machine = Machine::new(BTreeMap::from([(Stage::Commit, Bytes::new(7))]));
+        machine.ran_out(Some(Stage::Commit));
+        assert!(machine.memory().ran_out.contains(&Stage::Commit));
+        machine.took(Stage::Commit, Some(Bytes::new(5)));
+        assert_eq!((machine.memory().peaks[&Stage::Commit], machine.memory().ran_out.len()), (Bytes::new(7), 0));
+        machine.took(Stage::Commit, Some(Bytes::new(9)));
+        assert_eq!(machine.memory().peaks[&Stage::Commit], Bytes::new(9));
     }
 }

@@ -105,6 +105,9 @@ pub(super) async fn world(
         Prover::Real if cfg!(not(feature = "proofs")) => return Err(StartError::NoProofs),
         Prover::Simulated | Prover::Real => {}
     }
+    for refused in crate::host::limits::raise() {
+        tracing::warn!(reason = %refused, "a limit is not raised");
+    }
     let lock = StateLock::take(&manifest.state.dir).await?;
     let store = Store::open(manifest.state.url.as_str()).await?;
     own(&store, &manifest).await?;

@@ -171,7 +171,10 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     let adopted = site.adopt().await;
     assert_eq!(adopted, [Adopted { worker: worker(), job: Some(running(5)) }]);
     site.rig.wanted.insert(worker(), wanted);
-    assert_eq!(site.rig.notice().await, Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None });
+    assert_eq!(
+        site.rig.notice().await,
+        Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }
+    );
     assert_eq!(joined(old).await.trim(), r#"{"order":"leave"}"#);
 }
 
