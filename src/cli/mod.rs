@@ -26,6 +26,7 @@ use crate::{
     manifest::{self, Loaded, Overrides},
     proofs::Prover,
     status::paint::Colour,
+    supervisor,
 };
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -166,6 +167,12 @@ pub enum Command {
     /// Take jobs from the daemon over the socket that is stdin
     #[command(hide = true)]
     Worker(crate::worker::Options),
+    /// Become the worker that the daemon asks for over the socket that is stdin; for seald-worker@.service
+    #[command(hide = true)]
+    WorkerStart,
+    /// Write down how a worker's unit ended; for ExecStopPost= of seald-worker@.service
+    #[command(hide = true)]
+    WorkerExit,
 }
 
 /// Runs what the arguments say and gives the exit code of the process.
@@ -206,9 +213,18 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Devnet(args) => global.start_log("info").and_then(|()| devnet::run(global, &args)),
         Command::Version(args) => version::run(&args),
         Command::Worker(_) => Ok(Exit::Usage),
+        Command::WorkerStart => Err(worker_unit(supervisor::become_worker())),
+        Command::WorkerExit => {
+            supervisor::record_own_end(&supervisor::exits()).map_err(worker_unit).map(|()| Exit::Well)
+        }
         Command::Completions(args) => man::completions(&args),
         Command::Man(args) => man::run(&args),
     }
+}
+
+/// What only a unit file that does not belong to this version brings about.
+fn worker_unit(why: String) -> Failure {
+    Failure::new(why, "this command is for the units that the package brings along, not to be called by hand")
 }
 
 /// The runtime of a command that needs one; most do not.

@@ -1,6 +1,7 @@
 //! Carries a plan out: one small function per kind of action, free of decisions.
 
 use super::{
+    adopt::Note,
     compose::Draught,
     connect,
     errands::{Done, Miner},
@@ -17,7 +18,7 @@ use crate::{
     repo::{self, Declared},
     sector::{Class, Event, MessageId, Record, Stage},
     store::StoreError,
-    supervisor::{Companion, CompanionEvent, WorkerId},
+    supervisor::{Assignment, Companion, CompanionEvent, WorkerId},
     units::{AttoFil, Bytes, RepoName, SectorNumber, SectorSize, UnixMillis},
     worker::protocol::{Job, Proven, SectorFiles, SectorRef},
 };
@@ -192,7 +193,8 @@ impl World {
         }
         let task = self.next_task();
         let job = Job::Params { size, mirror: self.manifest.params.mirror.clone() };
-        if self.supervisor.run(&worker, task, job, workers::PARAMS_DEADLINE, now).is_ok() {
+        let (deadline, usual, note) = (workers::PARAMS_DEADLINE, Duration::ZERO, String::new());
+        if self.supervisor.run(&worker, Assignment { task, job, deadline, usual, note }, now).is_ok() {
             self.params_task = Some(task);
         }
     }
@@ -249,7 +251,9 @@ impl World {
         let job = Job::Aggregate { miner: miner.id, proof: self.desired.sector_size.seal_proof(), sectors };
         let task = self.next_task();
         let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
-        match self.supervisor.run(&who, task, job, self.deadline(Stage::Commit), now) {
+        let (deadline, usual) = (self.deadline(Stage::Commit), self.usual(Stage::Commit));
+        let assignment = Assignment { task, job, deadline, usual, note: String::new() };
+        match self.supervisor.run(&who, assignment, now) {
             Ok(()) => {
                 tracing::info!(message = %batch.0, sectors = of.len(), slot = %worker, "aggregating proofs");
                 self.handling.insert(batch.clone());
@@ -294,8 +298,9 @@ impl World {
         let Some(job) = self.job(number, stage, &repo) else { return };
         let task = self.next_task();
         let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
-        let deadline = self.deadline(stage);
-        match self.supervisor.run(&who, task, job, deadline, now) {
+        let (deadline, usual) = (self.deadline(stage), self.usual(stage));
+        let note = Note { repo: repo.clone(), attempt: attempt.clone() }.to_text();
+        match self.supervisor.run(&who, Assignment { task, job, deadline, usual, note }, now) {
             Ok(()) => {
                 self.waits.given(number, &worker, clock::monotonic());
                 tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, "stage started");
@@ -344,8 +349,12 @@ impl World {
             (SectorSize::GiB32 | SectorSize::GiB64, Stage::PreCommit1) => 72 * 60 * 60,
             (SectorSize::GiB32 | SectorSize::GiB64, _) => 24 * 60 * 60,
         };
-        let usual = self.durations.get(&stage).copied().unwrap_or(0);
-        Duration::from_secs(floor).max(Duration::from_millis(usual.saturating_mul(10)))
+        Duration::from_secs(floor).max(self.usual(stage).saturating_mul(10))
+    }
+
+    /// How long the stage usually takes here; nothing when it was never done.
+    fn usual(&self, stage: Stage) -> Duration {
+        Duration::from_millis(self.durations.get(&stage).copied().unwrap_or(0))
     }
 
     fn next_task(&mut self) -> u64 {

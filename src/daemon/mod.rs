@@ -5,6 +5,7 @@
 //! `watch` for state (the chain view, the questions to it, the snapshot), bounded `mpsc` for events, a `JoinSet` for
 //! errands. Everything is level-triggered: a lost event costs a tick, never a sector.
 
+mod adopt;
 mod apply;
 pub(crate) mod compose;
 pub mod connect;
@@ -105,12 +106,13 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
     let epoch_ms = options.devnet_epoch_ms;
     let (worker_tx, worker_rx) = mpsc::channel(WORKER_EVENTS);
     let (devnet_tx, devnet_rx) = mpsc::channel(DEVNET_EVENTS);
-    let (world, lock, sight, questions) = start::world(options, worker_tx).await?;
+    let (mut world, lock, sight, questions) = start::world(options, worker_tx).await?;
     let mut observer = JoinSet::new();
     let mut server = JoinSet::new();
     // without a server nothing is ever asked
     let (_, mut requests) = mpsc::channel(1);
     if !is_reached(&world, until) {
+        world.adopt_workers(clock::now()).await;
         observer.spawn(observer::run(Arc::clone(&world.manifest), questions, sight));
         let (control, asked) = control::Server::open(&world.manifest.state.dir)?;
         requests = asked;

@@ -29,6 +29,8 @@ pub struct News {
     durations: Vec<Took>,
     /// What came of aggregating proofs.
     aggregates: Vec<(MessageId, Aggregate)>,
+    /// Jobs whose workers are to know that their end is recorded.
+    ended: Vec<(WorkerId, u64)>,
 }
 
 impl World {
@@ -38,6 +40,9 @@ impl World {
         if let Notice::Ready { worker } | Notice::Done { worker, .. } | Notice::Failed { worker, .. } = &notice {
             let WorkerId { slot, instance } = worker.clone();
             self.waits.free(Assignee { slot, instance }, at);
+        }
+        if let Notice::Done { worker, task, .. } | Notice::Failed { worker, task, .. } = &notice {
+            news.ended.push((worker.clone(), *task));
         }
         match notice {
             Notice::Ready { .. } | Notice::Progress { .. } => {}
@@ -77,7 +82,7 @@ impl World {
     /// # Errors
     /// The database failed; memory is unchanged.
     pub async fn record_news(&mut self, news: News) -> Result<(), StoreError> {
-        let News { events, stale, durations, aggregates } = news;
+        let News { events, stale, durations, aggregates, ended } = news;
         for (batch, aggregate) in aggregates {
             let change = self.book.aggregated(&batch, aggregate, clock::now());
             self.commit(change).await?;
@@ -87,7 +92,12 @@ impl World {
         stale.into_iter().for_each(|(number, event)| draft.note(number, event));
         durations.into_iter().for_each(|took| draft.took(took));
         let change = draft.finish();
-        self.commit(change).await
+        self.commit(change).await?;
+        // only now: until then a worker that outlives this daemon keeps what it found for the next one
+        for (worker, task) in ended {
+            self.supervisor.acknowledge(&worker, task);
+        }
+        Ok(())
     }
 
     /// What came of an aggregation. A proof that turned out wrong is made again; without an aggregate each sector is

@@ -15,7 +15,7 @@ use crate::{
     proofs::{Prover, params},
     sector::Stage,
     store::{Store, StoreError},
-    supervisor::{Supervisor, WorkerEvent},
+    supervisor::{Places, Supervisor, WorkerEvent},
     units::UnixMillis,
 };
 use std::{
@@ -101,6 +101,7 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     }
     let size = manifest.miner.sector_size;
     let durations = durations(&store, size).await?;
+    let places = Places::of(&manifest.state.dir);
     let (sight_tx, sight) = watch::channel(Sight::default());
     let (questions, questions_rx) = watch::channel(Questions::default());
     let mut world = World {
@@ -120,14 +121,16 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         repos: BTreeMap::new(),
         highest_on_disk: None,
         highest_in_store: None,
-        supervisor: Supervisor::new(workers::program(), events),
+        life: workers::life(manifest.workers.launcher, &places),
+        supervisor: Supervisor::new(workers::program(), places, events),
         devnet: None,
         devnet_started: false,
         started: BTreeSet::new(),
         tasks: BTreeMap::new(),
         aggregating: BTreeMap::new(),
         suspects: BTreeMap::new(),
-        last_task: 0,
+        // more than a thousand jobs a millisecond are not given
+        last_task: u64::try_from(clock::now().as_i64()).unwrap_or(0).saturating_mul(1_000),
         errands: JoinSet::new(),
         errand_of: BTreeMap::new(),
         handling: BTreeSet::new(),

@@ -2,11 +2,12 @@
 
 use super::world::World;
 use crate::{
-    manifest::{Gpu, Manifest, Slot},
+    manifest::{Gpu, Launcher, Manifest, Slot},
     plan::{Assignee, ParamsSeen},
     proofs::{Prover, simulated},
-    supervisor::{WorkerId, WorkerSpec},
+    supervisor::{Places, WorkerId, WorkerSpec},
     units::SlotName,
+    worker::Life,
 };
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,15 @@ use std::{
 
 /// Longest time to fetch or generate parameters: about 200 GB over a slow line.
 pub const PARAMS_DEADLINE: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// Whether workers outlive this daemon.
+pub fn life(launcher: Launcher, places: &Places) -> Life {
+    match launcher {
+        Launcher::Systemd => Life::Outlives,
+        Launcher::Auto if places.can_start().is_ok() => Life::Outlives,
+        Launcher::Auto | Launcher::Direct => Life::WithDaemon,
+    }
+}
 
 /// This very program, even after an upgrade has replaced its file.
 pub fn program() -> PathBuf {
@@ -69,12 +79,14 @@ pub fn params_worker() -> WorkerId {
 }
 
 impl World {
-    /// Every worker process that shall run now.
+    /// Every worker process that shall run now. Proof parameters are made by a child: it needs the network, which the
+    /// units of workers do not have.
     pub fn wanted_workers(&self) -> BTreeMap<WorkerId, WorkerSpec> {
         let mut wanted: BTreeMap<_, _> = self.started.iter().filter_map(|who| self.spec(who)).collect();
         if self.params == ParamsSeen::Preparing {
             let env = slot_env(&self.manifest, &helper_slot());
-            let spec = WorkerSpec { env, cpus: None, memory: None, prover: self.prover, generation: 1 };
+            let (prover, life) = (self.prover, Life::WithDaemon);
+            let spec = WorkerSpec { env, cpus: None, memory: None, prover, life, generation: 1 };
             wanted.insert(params_worker(), spec);
         }
         wanted
@@ -87,6 +99,7 @@ impl World {
             cpus: slot.cpus.as_ref().map(|cpus| cpus.as_set().clone()),
             memory: slot.memory,
             prover: self.prover,
+            life: self.life,
             generation: 1,
         };
         Some((WorkerId { slot: who.slot.clone(), instance: who.instance }, spec))

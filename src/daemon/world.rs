@@ -20,6 +20,7 @@ use crate::{
     store::{Store, StoreError, Unreadable},
     supervisor::{Companion, Supervisor},
     units::{Bytes, Epoch, Hash32, RepoName, SectorNumber, UnixMillis},
+    worker::Life,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -122,6 +123,8 @@ pub struct World {
     pub highest_in_store: Option<SectorNumber>,
     /// Worker processes.
     pub supervisor: Supervisor,
+    /// Whether those of the slots outlive this daemon.
+    pub life: Life,
     /// The local chain.
     pub devnet: Option<Companion>,
     /// It was asked to run.
@@ -134,7 +137,7 @@ pub struct World {
     pub suspects: BTreeMap<Assignee, BTreeSet<SectorNumber>>,
     /// Aggregations under way: of which batch, and of which proofs.
     pub aggregating: BTreeMap<u64, (MessageId, Vec<(SectorNumber, Hash32)>)>,
-    /// The last task number given.
+    /// The last task number given. Workers that outlive a daemon keep theirs, so each daemon begins above all before.
     pub last_task: u64,
     /// Chain work under way; each says when it was done.
     pub errands: JoinSet<(Instant, Done)>,

@@ -49,6 +49,10 @@ wait = "0s"
 [params]
 # Where every Filecoin implementation keeps them, so that machines share one download.
 dir = "/var/tmp/filecoin-proof-parameters"
+
+[workers]
+# The package brings the socket along; a developer, a container and a test have none and need no key.
+launcher = "auto"
 "#;
 
 /// Defaults of every `[repo.NAME]`.

@@ -21,8 +21,8 @@ mod tests;
 mod values;
 
 pub use model::{
-    Account, Batch, BatchRule, Chain, ChainSource, Endpoint, Fees, Identity, Manifest, Miner, Node, Params, Pledge,
-    Repo, Slot, State, Task,
+    Account, Batch, BatchRule, Chain, ChainSource, Endpoint, Fees, Identity, Launcher, Manifest, Miner, Node, Params,
+    Pledge, Repo, Slot, State, Task, Workers,
 };
 pub use problems::{Key, Origin, Place, Problem, Setting};
 pub use schema::schema;

@@ -37,6 +37,8 @@ pub struct Manifest {
     pub node: Option<Node>,
     /// `[params]`
     pub params: Params,
+    /// `[workers]`
+    pub workers: Workers,
 }
 
 /// Which miner this is.
@@ -279,4 +281,36 @@ pub struct Params {
     pub dir: PathBuf,
     /// Base address to fetch them from.
     pub mirror: Option<String>,
+}
+
+/// How worker processes are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers {
+    /// Who starts them.
+    pub launcher: Launcher,
+}
+
+/// Who starts worker processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Launcher {
+    /// systemd where its socket is there for this user, else the daemon.
+    Auto,
+    /// systemd, through a socket unit: they outlive the daemon.
+    Systemd,
+    /// The daemon: they end with it.
+    Direct,
+}
+
+impl Launcher {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Systemd, Self::Direct];
+
+    /// The word of the manifest.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Systemd => "systemd",
+            Self::Direct => "direct",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Everything is optional here, so that what is missing is reported together with what is wrong; words, units and
 //! agreement between keys are judged by `resolve`. Nothing outside this room sees these types.
 
-use super::model::Task;
+use super::model::{Launcher, Task};
 use crate::units::SectorSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -61,6 +61,10 @@ fn role_words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "enum": ROLES } })
 }
 
+fn launcher_words(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": Launcher::ALL.map(Launcher::word) })
+}
+
 fn task_words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array", "items": { "enum": Task::ALL.map(Task::word) }, "minItems": 1
@@ -92,6 +96,8 @@ pub struct RawManifest {
     pub node: Option<RawNode>,
     /// The proof parameters.
     pub params: Option<RawParams>,
+    /// How worker processes are started.
+    pub workers: Option<RawWorkers>,
 }
 
 /// Exactly one of `actor`, `create` and `genesis` says where the actor comes from.
@@ -278,4 +284,13 @@ pub struct RawParams {
     pub dir: Option<String>,
     /// Base address to fetch missing ones from.
     pub mirror: Option<String>,
+}
+
+/// How worker processes are started.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawWorkers {
+    /// systemd: running stages outlive the daemon. direct: they end with it. auto: systemd where its socket is there.
+    #[schemars(schema_with = "launcher_words")]
+    pub launcher: Option<Text>,
 }

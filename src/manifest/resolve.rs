@@ -4,8 +4,8 @@
 use super::{
     equipment::{repos, slots},
     model::{
-        Account, Batch, BatchRule, Chain, ChainSource, Endpoint, Fees, Identity, Manifest, Miner, Node, Params, Pledge,
-        Repo, Slot, State, Task,
+        Account, Batch, BatchRule, Chain, ChainSource, Endpoint, Fees, Identity, Launcher, Manifest, Miner, Node,
+        Params, Pledge, Repo, Slot, State, Task, Workers,
     },
     problems::{Key, Setting},
     raw,
@@ -46,6 +46,8 @@ pub struct Sections {
     pub node: Option<Option<Node>>,
     /// `[params]`
     pub params: Option<Params>,
+    /// `[workers]`
+    pub workers: Option<Workers>,
 }
 
 impl Sections {
@@ -67,13 +69,15 @@ impl Sections {
             batch: batch(reader, raw.batch.unwrap_or_default()),
             node: node(reader, raw.node),
             params: params(reader, raw.params.unwrap_or_default()),
+            workers: workers(reader, raw.workers.unwrap_or_default()),
             miner,
         }
     }
 
     /// The manifest; `None` when a section is wrong.
     pub fn into_manifest(self, files: Vec<PathBuf>) -> Option<Manifest> {
-        let Self { miner, chain, state, repos, slots, pledge, fees, batch, node, params, roles: _, tasks: _ } = self;
+        let Self { miner, chain, state, repos, slots, pledge, fees, batch, node, params, workers, roles: _, tasks: _ } =
+            self;
         Some(Manifest {
             files,
             miner: miner?,
@@ -86,6 +90,7 @@ impl Sections {
             batch: batch?,
             node: node?,
             params: params?,
+            workers: workers?,
         })
     }
 }
@@ -386,4 +391,11 @@ fn params(reader: &mut Reader<'_>, raw: raw::RawParams) -> Option<Params> {
         None => None,
     };
     Some(Params { dir: dir?, mirror })
+}
+
+fn workers(reader: &mut Reader<'_>, raw: raw::RawWorkers) -> Option<Workers> {
+    let raw::RawWorkers { launcher } = raw;
+    let words = Launcher::ALL.map(|launcher| (launcher.word(), launcher));
+    let launcher = reader.word(&Key::of("workers.launcher"), &launcher?.0, "a launcher", &words)?;
+    Some(Workers { launcher })
 }

@@ -18,9 +18,12 @@ use toml::{
 };
 
 /// Variables that begin with `SEALD_` and are not manifest keys.
-pub const OTHER_VARIABLES: [&str; 7] = [
+pub const OTHER_VARIABLES: [&str; 10] = [
     "SEALD_LOG",
     "SEALD_CONFIG",
+    "SEALD_SPAWN_SOCKET",
+    "SEALD_WORKERS_DIR",
+    "SEALD_EXITS_DIR",
     "SEALD_SIMULATED_STAGE_MS",
     "SEALD_TEST_POSTGRES",
     "SEALD_TEST_SEED",

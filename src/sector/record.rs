@@ -467,7 +467,7 @@ impl Record {
 }
 
 /// One stay of a sector in a state, with the randomness the work of it is bound to: a result of another one is stale.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     state: State,
     entered: UnixMillis,

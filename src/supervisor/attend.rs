@@ -5,15 +5,21 @@
 
 use super::{
     WorkerId,
+    exit::{Exit, tells_of_lost_gpu},
     lines::Line,
-    process::{End, Process, Seen, wait_for},
+    link::Link,
+    process::{Seen, wait_for},
+    progress::{Sign, Watch},
 };
 use crate::{
     clock,
     proofs::Prover,
     sector::{Class, Stage},
     units::SectorNumber,
-    worker::protocol::{About, Job, Order, Outcome, PROTOCOL, Report},
+    worker::{
+        process,
+        protocol::{About, Hello, Job, Order, Outcome, PROTOCOL, Report, Running},
+    },
 };
 use nix::sys::signal::Signal;
 use std::{
@@ -33,11 +39,20 @@ pub struct Limits {
     pub silence: Duration,
     /// From being asked to leave, or from closing its socket, to being gone.
     pub grace: Duration,
+    /// The least time without any sign of progress after which it counts as stuck.
+    pub progress: Duration,
+    /// How often signs of progress are looked for.
+    pub look: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { silence: Duration::from_secs(30), grace: Duration::from_secs(10) }
+        Self {
+            silence: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+            progress: Duration::from_secs(10 * 60),
+            look: Duration::from_secs(30),
+        }
     }
 }
 
@@ -45,23 +60,36 @@ impl Default for Limits {
 #[derive(Debug)]
 pub enum Command {
     /// Run this job.
-    Run {
+    Run(Box<Assignment>),
+    /// The end of this job is recorded.
+    Ack {
         /// Its number.
         task: u64,
-        /// The job.
-        job: Box<Job>,
-        /// How long it may take.
-        deadline: Duration,
     },
     /// Leave; it has no job.
     Leave,
     /// End now, job and all; its end is told.
     Stop,
-    /// End, with whatever it is doing.
+    /// End, with whatever it is doing; a worker that outlives the daemon is let go of instead.
     End {
         /// How long it may take.
         grace: Duration,
     },
+}
+
+/// A job for a worker.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// Its number; must be new over the lives of all daemons.
+    pub task: u64,
+    /// The job.
+    pub job: Job,
+    /// How long it may take.
+    pub deadline: Duration,
+    /// How long such a job usually takes; zero when that is not known.
+    pub usual: Duration,
+    /// Told back by a worker that outlives this daemon, with the job or with its end.
+    pub note: String,
 }
 
 /// What happened to a worker; made by [`Attendant`], understood by [`super::Supervisor::on`].
@@ -80,7 +108,7 @@ pub(super) enum What {
     Progress { task: u64, step: String, permille: u16 },
     Done { task: u64, outcome: Outcome },
     Failed { task: u64, class: Class, error: String },
-    Exited(End),
+    Exited(Exit),
 }
 
 /// The task that owns one process.
@@ -88,8 +116,9 @@ pub struct Attendant {
     worker: WorkerId,
     incarnation: u64,
     prover: Prover,
+    protocol: u32,
     limits: Limits,
-    process: Process,
+    link: Link,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<WorkerEvent>,
     /// At most: ready, the end of a job, one progress, the exit.
@@ -97,11 +126,41 @@ pub struct Attendant {
     phase: Phase,
     /// What it works on.
     task: Option<(u64, About)>,
+    /// Whether that goes on.
+    watch: Option<Watch>,
+    sign: Sign,
     /// Why it was killed by us.
-    verdict: Option<End>,
+    verdict: Option<Exit>,
     silence: Option<Timer>,
     deadline: Option<Timer>,
     last_call: Option<Timer>,
+    look: Option<Timer>,
+}
+
+/// What a worker said that an earlier daemon started.
+pub struct Before {
+    /// The protocol it speaks. Of another one than ours only the end of its job is understood, if even that.
+    pub protocol: u32,
+    /// Its job.
+    pub running: Option<Running>,
+    /// The end of its last job, when it has none now.
+    pub ended: Option<Report>,
+    /// How long such a job usually takes.
+    pub usual: Duration,
+}
+
+/// What an attendant is told of its worker.
+pub struct Charge {
+    /// Who it is.
+    pub worker: WorkerId,
+    /// Which of the processes that were in its place.
+    pub incarnation: u64,
+    /// The prover it is to run.
+    pub prover: Prover,
+    /// How long it may take.
+    pub limits: Limits,
+    /// The way to it.
+    pub link: Link,
 }
 
 type Timer = Pin<Box<Sleep>>;
@@ -110,6 +169,8 @@ type Timer = Pin<Box<Sleep>>;
 enum Phase {
     Silent,
     Speaking,
+    /// Connected again, and not yet greeted.
+    Returning,
     Leaving,
     /// As leaving, and nobody listens any more.
     Ending,
@@ -123,52 +184,65 @@ enum Turn {
     Silent,
     Overdue,
     LastCall,
+    Look,
 }
 
 impl Attendant {
-    /// Attends this process.
-    pub fn new(
-        worker: WorkerId,
-        incarnation: u64,
-        prover: Prover,
-        limits: Limits,
-        process: Process,
-        commands: mpsc::Receiver<Command>,
-        events: mpsc::Sender<WorkerEvent>,
-    ) -> Self {
+    /// Attends a worker that has said nothing yet.
+    pub fn new(charge: Charge, commands: mpsc::Receiver<Command>, events: mpsc::Sender<WorkerEvent>) -> Self {
+        let Charge { worker, incarnation, prover, limits, link } = charge;
         Self {
             worker,
             incarnation,
             prover,
+            protocol: PROTOCOL,
             limits,
-            process,
+            link,
             commands,
             events,
             outbox: VecDeque::new(),
             phase: Phase::Silent,
             task: None,
+            watch: None,
+            sign: Sign::default(),
             verdict: None,
             silence: timer(limits.silence),
             deadline: None,
             last_call: None,
+            look: None,
         }
+    }
+
+    /// Goes on with a worker that an earlier daemon started and that was greeted already.
+    #[must_use]
+    pub fn adopting(mut self, before: Before) -> Self {
+        let Before { protocol, running, ended, usual } = before;
+        self.phase = Phase::Speaking;
+        self.protocol = protocol;
+        if let Some(Running { task, about, deadline, .. }) = running {
+            let left = Duration::from_millis(deadline.ms_since(clock::now()));
+            self.working((task, about), left, usual);
+        }
+        self.outbox.extend(ended.and_then(ending).map(|(_, _, what)| what));
+        self
     }
 
     /// Until the process is gone and everything about it is told, or the supervisor is gone.
     pub async fn run(mut self) {
+        if let Err(exit) = self.link.open().await {
+            self.saw_exit(exit);
+        }
         while self.phase != Phase::Gone || !self.outbox.is_empty() {
             match self.turn().await {
                 Turn::Command(Some(command)) => self.obey(command).await,
                 Turn::Command(None) => return,
-                Turn::Seen(seen) => self.saw(seen),
+                Turn::Seen(seen) => self.saw(seen).await,
                 Turn::Sent => {}
-                Turn::Silent => {
-                    let seconds = self.limits.silence.as_secs_f32();
-                    let what = if self.phase == Phase::Silent { "said no hello" } else { "had no heartbeat" };
-                    self.kill(&format!("{what} for {seconds} s"));
-                }
-                Turn::Overdue => self.kill("ran past its deadline"),
-                Turn::LastCall => self.kill("did not leave in time"),
+                Turn::Silent if self.phase == Phase::Silent => self.kill(Exit::NoHello(self.limits.silence)),
+                Turn::Silent => self.kill(Exit::NoHeartbeat(self.limits.silence)),
+                Turn::Overdue => self.kill(Exit::Overdue),
+                Turn::LastCall => self.kill(Exit::Lingered),
+                Turn::Look => self.look(),
             }
         }
     }
@@ -188,34 +262,53 @@ impl Attendant {
                 }
                 Turn::Sent
             }
-            seen = self.process.next(), if self.phase != Phase::Gone => Turn::Seen(seen),
+            seen = self.link.next(), if self.phase != Phase::Gone => Turn::Seen(seen),
             () = wait_for(&mut self.silence) => Turn::Silent,
             () = wait_for(&mut self.deadline) => Turn::Overdue,
             () = wait_for(&mut self.last_call) => Turn::LastCall,
+            () = wait_for(&mut self.look) => Turn::Look,
         }
     }
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Run { task, job, deadline } => {
-                self.task = Some((task, job.about()));
-                self.deadline = timer(deadline);
-                self.order(&Order::Run { task, job: *job }).await;
+            Command::Run(assignment) => {
+                let Assignment { task, job, deadline, usual, note } = *assignment;
+                self.working((task, job.about()), deadline, usual);
+                let deadline = clock::now().plus_ms(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX));
+                self.order(&Order::Run { task, job, note, deadline }).await;
             }
+            Command::Ack { task } => self.order(&Order::Ack { task }).await,
             Command::Leave => {
                 self.leaving(Phase::Leaving, self.limits.grace);
                 self.order(&Order::Leave).await;
             }
             Command::Stop => {
                 self.leaving(Phase::Leaving, self.limits.grace);
-                self.process.signal(Signal::SIGTERM);
+                self.link.signal(Signal::SIGTERM);
+            }
+            Command::End { grace: _ } if self.link.outlives() => {
+                self.outbox.clear();
+                self.phase = Phase::Gone;
             }
             Command::End { grace } => {
                 self.outbox.clear();
                 self.leaving(Phase::Ending, grace);
-                self.process.signal(Signal::SIGTERM);
+                self.link.signal(Signal::SIGTERM);
             }
         }
+    }
+
+    fn working(&mut self, task: (u64, About), deadline: Duration, usual: Duration) {
+        self.task = Some(task);
+        self.deadline = timer(deadline);
+        self.sign = Sign::default();
+        self.watch = Some(Watch::new(self.limits.progress, usual, clock::monotonic()));
+        self.look = timer(self.limits.look);
+    }
+
+    fn rest(&mut self) {
+        (self.task, self.watch, self.deadline, self.look) = (None, None, None, None);
     }
 
     fn leaving(&mut self, phase: Phase, grace: Duration) {
@@ -228,89 +321,136 @@ impl Attendant {
     async fn order(&mut self, order: &Order) {
         match serde_json::to_string(order) {
             // a closed socket is seen as such, and the end of the process tells the rest
-            Ok(line) => self.process.say(&line).await.unwrap_or_default(),
-            Err(error) => self.kill(&format!("could not be given an order: {error}")),
+            Ok(line) => self.link.say(&line).await.unwrap_or_default(),
+            Err(error) => self.kill(Exit::Faulty(format!("could not be given an order: {error}"))),
         }
     }
 
-    fn saw(&mut self, seen: Seen) {
+    async fn saw(&mut self, seen: Seen) {
         match seen {
             Seen::Control(line) => {
                 if let Err(why) = self.report(&line) {
-                    self.kill(&why);
+                    self.kill(Exit::Faulty(why));
                 }
+            }
+            // a daemon that stood still for long is let go of by a worker that outlives it
+            Seen::Closed if self.phase == Phase::Speaking && self.link.reconnect().await.is_ok() => {
+                self.phase = Phase::Returning;
+                self.silence = timer(self.limits.silence);
             }
             Seen::Closed => self.last_call = self.last_call.take().or_else(|| timer(self.limits.grace)),
             Seen::Log(line) => self.log(&line),
-            Seen::Exited(end) => {
-                (self.silence, self.deadline, self.last_call) = (None, None, None);
-                let left = || End { why: "left as asked".to_owned(), class: Class::Worker };
-                let asked = self.phase == Phase::Leaving;
-                let end = self.verdict.take().unwrap_or_else(|| if asked { left() } else { end });
-                if self.phase == Phase::Ending {
-                    self.outbox.clear();
-                } else {
-                    self.outbox.push_back(What::Exited(end));
-                }
-                self.phase = Phase::Gone;
-            }
+            Seen::Exited(exit) => self.saw_exit(exit),
+        }
+    }
+
+    fn saw_exit(&mut self, exit: Exit) {
+        (self.silence, self.deadline, self.last_call, self.look) = (None, None, None, None);
+        let exit = if self.phase == Phase::Leaving { Exit::Asked } else { exit };
+        let exit = self.verdict.take().unwrap_or(exit);
+        if self.phase == Phase::Ending {
+            self.outbox.clear();
+        } else {
+            self.outbox.push_back(What::Exited(exit));
+        }
+        self.phase = Phase::Gone;
+    }
+
+    /// Looks for signs of progress of the job.
+    fn look(&mut self) {
+        self.look = timer(self.limits.look);
+        let pid = self.link.pid();
+        // of a process that cannot be looked at nothing bad is believed
+        let Some(stat) = pid.and_then(|pid| process::stat(pid).ok()) else { return };
+        let sign = Sign { cpu_ticks: stat.cpu_ticks, ..self.sign.clone() };
+        let stuck = self.watch.as_mut().and_then(|watch| watch.see(sign, clock::monotonic()));
+        if let Some(time) = stuck {
+            self.kill(Exit::Stuck(time));
         }
     }
 
     /// Takes one line of the process, or says why it cannot be trusted any longer.
     fn report(&mut self, line: &Line) -> Result<(), String> {
-        let report = serde_json::from_str::<Report>(&line.text).ok().filter(|_| !line.cut).ok_or_else(|| {
-            format!("sent a line that cannot be read: {:?}", line.text.chars().take(80).collect::<String>())
-        })?;
+        let report = serde_json::from_str::<Report>(&line.text).ok().filter(|_| !line.cut);
+        let report = match report {
+            Some(report) => report,
+            // of another version: what it found is in the sector's folder, and the same job asks for it again
+            None if self.protocol != PROTOCOL => Report::Heartbeat,
+            None => {
+                let start = line.text.chars().take(80).collect::<String>();
+                return Err(format!("sent a line that cannot be read: {start:?}"));
+            }
+        };
         self.silence = timer(self.limits.silence);
-        if let Report::Hello { protocol, prover, version } = report {
-            return self.greet(protocol, &prover, &version);
+        if let Report::Hello(hello) = report {
+            return self.greet(*hello);
         }
-        if self.phase == Phase::Silent {
+        if matches!(self.phase, Phase::Silent | Phase::Returning) {
             return Err("spoke before its hello".to_owned());
         }
-        let what = match report {
-            Report::Hello { .. } | Report::Heartbeat => return Ok(()),
-            Report::Progress { task, step, permille } => {
-                if self.task.is_some_and(|(mine, _)| mine == task) && self.outbox.is_empty() {
+        if let Report::Progress { task, step, permille } = report {
+            if self.task.is_some_and(|(mine, _)| mine == task) {
+                (self.sign.step, self.sign.permille) = (step.clone(), permille);
+                if self.outbox.is_empty() {
                     self.outbox.push_back(What::Progress { task, step, permille });
                 }
-                return Ok(());
             }
-            Report::Done { task, about, outcome } => (task, about, What::Done { task, outcome }),
-            Report::Failed { task, about, class, error } => (task, about, What::Failed { task, class, error }),
-        };
-        let (task, about, what) = what;
+            return Ok(());
+        }
+        let Some((task, about, what)) = ending(report) else { return Ok(()) };
         if self.task != Some((task, about)) {
             return Err(format!("reported the end of job {task}, which it does not have"));
         }
-        (self.task, self.deadline) = (None, None);
+        self.rest();
         self.outbox.push_back(what);
         Ok(())
     }
 
-    fn greet(&mut self, protocol: u32, prover: &str, version: &str) -> Result<(), String> {
-        if protocol != PROTOCOL {
-            return Err(format!("is version {version} and speaks protocol {protocol}, this seald speaks {PROTOCOL}"));
-        }
-        if prover != self.prover.as_str() {
-            return Err(format!("runs the {prover} prover instead of the {} one", self.prover.as_str()));
-        }
+    fn greet(&mut self, hello: Hello) -> Result<(), String> {
+        let Hello { protocol, version, prover, identity, spec: _, running, ended } = hello;
         match self.phase {
+            Phase::Silent if protocol != PROTOCOL => {
+                Err(format!("is version {version} and speaks protocol {protocol}, this seald speaks {PROTOCOL}"))
+            }
+            Phase::Silent if prover != self.prover.as_str() => {
+                Err(format!("runs the {prover} prover instead of the {} one", self.prover.as_str()))
+            }
             Phase::Silent => {
+                self.link.meet(identity.as_ref())?;
                 self.phase = Phase::Speaking;
                 self.outbox.push_back(What::Ready);
                 Ok(())
+            }
+            Phase::Returning => {
+                self.link.meet(identity.as_ref())?;
+                self.phase = Phase::Speaking;
+                self.resume(running.as_ref(), ended)
             }
             Phase::Speaking => Err("said hello twice".to_owned()),
             Phase::Leaving | Phase::Ending | Phase::Gone => Ok(()),
         }
     }
 
-    fn kill(&mut self, why: &str) {
-        (self.silence, self.deadline, self.last_call) = (None, None, None);
-        self.verdict.get_or_insert_with(|| End { why: why.to_owned(), class: Class::Worker });
-        self.process.signal(Signal::SIGKILL);
+    /// Finds the job again that it had before the connection was lost.
+    fn resume(&mut self, running: Option<&Running>, ended: Option<(Running, Box<Report>)>) -> Result<(), String> {
+        let Some((task, _)) = self.task else { return Ok(()) };
+        if running.is_some_and(|running| running.task == task) {
+            return Ok(());
+        }
+        match ended.and_then(|(_, report)| ending(*report)).filter(|(ended, _, _)| *ended == task) {
+            Some((_, _, what)) => {
+                self.rest();
+                self.outbox.push_back(what);
+                Ok(())
+            }
+            None => Err(format!("lost job {task} with its connection")),
+        }
+    }
+
+    fn kill(&mut self, why: Exit) {
+        (self.silence, self.deadline, self.last_call, self.look) = (None, None, None, None);
+        self.verdict.get_or_insert(why);
+        self.link.signal(Signal::SIGKILL);
     }
 
     /// What a worker prints is chatter of the libraries, unless it says otherwise.
@@ -326,6 +466,18 @@ impl Attendant {
         } else if !text.is_empty() {
             tracing::debug!(%slot, sector, stage, text, "worker output");
         }
+    }
+}
+
+/// The end of a job, when that is what was reported.
+fn ending(report: Report) -> Option<(u64, About, What)> {
+    match report {
+        Report::Done { task, about, outcome } => Some((task, about, What::Done { task, outcome })),
+        Report::Failed { task, about, class, error } => {
+            let error = if tells_of_lost_gpu(&error) { format!("lost its GPU: {error}") } else { error };
+            Some((task, about, What::Failed { task, class, error }))
+        }
+        Report::Hello(_) | Report::Heartbeat | Report::Progress { .. } => None,
     }
 }
 

@@ -4,8 +4,10 @@
 //! outlive the daemon calls [`crate::worker::end_with_parent`].
 
 use super::{
-    REAP, chance, note,
-    process::{End, Process, Seen, wait_for},
+    REAP, chance,
+    exit::Exit,
+    note,
+    process::{Process, Seen, wait_for},
     slot::{Event, Patience, Slot, State, Wish},
 };
 use crate::units::UnixMillis;
@@ -40,7 +42,7 @@ struct Running {
 #[derive(Debug)]
 pub struct CompanionEvent {
     incarnation: u64,
-    end: End,
+    exit: Exit,
 }
 
 /// A companion as `status` shows it.
@@ -93,13 +95,14 @@ impl Companion {
 
     /// Takes in its end; says how it ended, unless that process is long gone.
     pub fn on(&mut self, event: CompanionEvent, now: UnixMillis) -> Option<String> {
-        let CompanionEvent { incarnation, end } = event;
+        let CompanionEvent { incarnation, exit } = event;
         if incarnation != self.incarnation {
             return None;
         }
         self.process = None;
-        self.step(Event::Exited { why: end.why.clone() }, now);
-        Some(end.why)
+        let why = exit.to_string();
+        self.step(Event::Exited { exit }, now);
+        Some(why)
     }
 
     /// How it is.
@@ -151,7 +154,7 @@ impl Companion {
             Err(error) => {
                 let why = format!("cannot start {}: {error}", self.program.display());
                 tracing::warn!(companion = self.name, error = %why, "companion not started");
-                self.step(Event::Exited { why }, now);
+                self.step(Event::Exited { exit: Exit::NotStarted(why) }, now);
             }
         }
     }
@@ -165,7 +168,7 @@ async fn attend(
     events: mpsc::Sender<CompanionEvent>,
 ) {
     let mut last_call = None;
-    let end = loop {
+    let exit = loop {
         // each arm is cancel safe: receiving and `next` take nothing until they are ready, the timer stays set
         tokio::select! {
             biased;
@@ -176,7 +179,7 @@ async fn attend(
             seen = process.next() => match seen {
                 Seen::Log(line) => tracing::debug!(companion = name, text = line.text, "companion output"),
                 Seen::Control(_) | Seen::Closed => {}
-                Seen::Exited(end) => break end,
+                Seen::Exited(exit) => break exit,
             },
             () = wait_for(&mut last_call) => {
                 process.signal(Signal::SIGKILL);
@@ -187,7 +190,7 @@ async fn attend(
     if last_call.is_none() {
         // either arm may be dropped: nobody is left to read the event once the other end is closed
         tokio::select! {
-            _ = events.send(CompanionEvent { incarnation, end }) => {}
+            _ = events.send(CompanionEvent { incarnation, exit }) => {}
             _ = ends.recv() => {}
         }
     }

@@ -2,29 +2,44 @@
 //!
 //! The daemon's loop calls [`Supervisor::reconcile`] with what it wants, and hands every [`WorkerEvent`] it receives to
 //! [`Supervisor::on`]. When to start and when to give up is decided in `slot`, a pure machine; each process has a task
-//! of its own in `attend`; `process` alone touches the operating system. Workers are children of the daemon and end
-//! with it: their socket closes and they kill their own group. What jobs mean is not known here.
+//! of its own in `attend`. There are two ways to start one: as a child (`process`), which ends with the daemon, as its
+//! socket closes and it kills its own group; and in a unit of its own (`launch`, `unit`), which outlives the daemon and
+//! is found again by the next one (`adopt`). What jobs mean is not known here.
 
+mod adopt;
 mod attend;
 mod companion;
+mod exit;
+mod launch;
 mod lines;
+mod link;
+mod places;
 mod process;
+mod progress;
+mod record;
 mod slot;
+mod unit;
 
-pub use attend::WorkerEvent;
+pub use adopt::Adopted;
+pub use attend::{Assignment, WorkerEvent};
 pub use companion::{Companion, CompanionEvent, CompanionView};
+pub use exit::tells_of_lost_gpu;
+pub use launch::become_worker;
+pub use places::{Places, exits};
+pub use record::write_own as record_own_end;
 
 use crate::{
     proofs::Prover,
     sector::{Class, Stage},
     units::{Bytes, SlotName, UnixMillis},
-    worker::{
-        Options,
-        protocol::{Job, Outcome},
-    },
+    worker::{Life, Options, protocol::Outcome},
 };
-use attend::{Attendant, Command, Limits, What};
-use process::{End, Process};
+use attend::{Attendant, Charge, Command, Limits, What};
+use exit::Exit;
+use launch::Launch;
+use link::Link;
+use process::Process;
+use serde::{Deserialize, Serialize};
 use slot::{Event, Patience, Slot, State, Wish};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +48,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use unit::Unit;
 
 /// One process of a slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +66,7 @@ impl fmt::Display for WorkerId {
 }
 
 /// What a worker process shall be like.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSpec {
     /// Its whole environment.
     pub env: BTreeMap<String, String>,
@@ -60,6 +76,8 @@ pub struct WorkerSpec {
     pub memory: Option<Bytes>,
     /// The prover it runs.
     pub prover: Prover,
+    /// Whose end is its end.
+    pub life: Life,
     /// Generation of the manifest that wants it. A new one gives a slot that was given up another chance; alone it
     /// interrupts nothing.
     pub generation: u64,
@@ -67,8 +85,8 @@ pub struct WorkerSpec {
 
 impl WorkerSpec {
     fn starts_alike(&self, other: &Self) -> bool {
-        let Self { env, cpus, memory, prover, generation: _ } = self;
-        (env, cpus, memory, prover) == (&other.env, &other.cpus, &other.memory, &other.prover)
+        let Self { env, cpus, memory, prover, life, generation: _ } = self;
+        (env, cpus, memory, prover, life) == (&other.env, &other.cpus, &other.memory, &other.prover, &other.life)
     }
 }
 
@@ -182,7 +200,8 @@ pub struct Busy {
 const COMMANDS: usize = 4;
 
 struct Worker {
-    spec: WorkerSpec,
+    /// What its process was started as; none when an earlier daemon started it and that cannot be understood.
+    spec: Option<WorkerSpec>,
     slot: Slot,
     process: Option<Running>,
     task: Option<TaskView>,
@@ -197,6 +216,7 @@ struct Running {
 /// All workers of this machine.
 pub struct Supervisor {
     program: PathBuf,
+    places: Places,
     events: mpsc::Sender<WorkerEvent>,
     workers: BTreeMap<WorkerId, Worker>,
     tasks: JoinSet<()>,
@@ -204,19 +224,24 @@ pub struct Supervisor {
     incarnation: u64,
     patience: Patience,
     limits: Limits,
+    /// What was found at the start and could not be taken over, in words.
+    strangers: Vec<String>,
 }
 
 impl Supervisor {
-    /// Workers run `program worker …`; what happens to them is sent to `events`.
-    pub fn new(program: PathBuf, events: mpsc::Sender<WorkerEvent>) -> Self {
+    /// Workers run `program worker …`; those that outlive the daemon are started and found again at `places`. What
+    /// happens to them is sent to `events`.
+    pub fn new(program: PathBuf, places: Places, events: mpsc::Sender<WorkerEvent>) -> Self {
         Self {
             program,
+            places,
             events,
             workers: BTreeMap::new(),
             tasks: JoinSet::new(),
             incarnation: 0,
             patience: Patience::default(),
             limits: Limits::default(),
+            strangers: Vec::new(),
         }
     }
 
@@ -225,37 +250,28 @@ impl Supervisor {
     pub fn reconcile(&mut self, wanted: &BTreeMap<WorkerId, WorkerSpec>, now: UnixMillis) {
         self.reap();
         for (id, spec) in wanted {
-            let new = || Worker { spec: spec.clone(), slot: Slot::default(), process: None, task: None };
+            let new = || Worker { spec: Some(spec.clone()), slot: Slot::default(), process: None, task: None };
             self.workers.entry(id.clone()).or_insert_with(new).take_spec(spec);
         }
         let ids: Vec<WorkerId> = self.workers.keys().cloned().collect();
         for id in ids {
-            let alike = |worker: &Worker| wanted.get(&id).is_some_and(|spec| spec.starts_alike(&worker.spec));
+            let alike = |worker: &Worker| wanted.get(&id).is_some_and(|spec| worker.is_alike(spec));
             let event = if self.workers.get(&id).is_some_and(alike) { Event::Wanted } else { Event::Unwanted };
             self.step(&id, event, now);
         }
     }
 
-    /// Gives an idle worker a job. `task` must be new for the daemon's life. A job that takes longer than `deadline` is
-    /// killed with its process.
+    /// Gives an idle worker a job. One that takes longer than its deadline is killed with its process.
     ///
     /// # Errors
     /// [`Busy`] when the worker is not idle.
-    pub fn run(
-        &mut self,
-        worker: &WorkerId,
-        task: u64,
-        job: Job,
-        deadline: Duration,
-        now: UnixMillis,
-    ) -> Result<(), Busy> {
+    pub fn run(&mut self, worker: &WorkerId, assignment: Assignment, now: UnixMillis) -> Result<(), Busy> {
         let busy = |state| Busy { worker: worker.clone(), state };
         let one = self.workers.get_mut(worker).ok_or_else(|| busy("not there"))?;
         let running = one.process.as_ref().filter(|_| one.slot.state == State::Idle);
         let running = running.ok_or_else(|| busy(one.slot.state.as_str()))?;
-        let stage = job.about().stage;
-        let command = Command::Run { task, job: Box::new(job), deadline };
-        running.commands.try_send(command).map_err(|_| busy("stopping"))?;
+        let (task, stage) = (assignment.task, assignment.job.about().stage);
+        running.commands.try_send(Command::Run(Box::new(assignment))).map_err(|_| busy("stopping"))?;
         one.task = Some(TaskView { task, stage, step: String::new(), permille: 0, started: now });
         self.step(worker, Event::Assigned, now);
         Ok(())
@@ -270,6 +286,15 @@ impl Supervisor {
         }
         self.step(worker, Event::Stopped, now);
         true
+    }
+
+    /// What came of this job is recorded: its worker need not tell the next daemon.
+    pub fn acknowledge(&self, worker: &WorkerId, task: u64) {
+        let process = self.workers.get(worker).and_then(|one| one.process.as_ref());
+        if let Some(running) = process {
+            // full or closed: then the next daemon hears of it again, and finds that it is done
+            running.commands.try_send(Command::Ack { task }).unwrap_or_default();
+        }
     }
 
     /// Takes in what happened. `None` when it concerns a process that is long gone.
@@ -297,16 +322,17 @@ impl Supervisor {
                 self.step(&worker, Event::Failed, now);
                 Some(Notice::Failed { worker, task, class, error })
             }
-            What::Exited(End { why, class }) => {
+            What::Exited(exit) => {
                 one.process = None;
                 let task = one.task.take();
                 // whoever is only asked to leave has no job any more
                 let asked = one.slot.state == State::Stopping;
-                self.step(&worker, Event::Exited { why: why.clone() }, now);
+                let (error, class) = (exit.to_string(), exit.class());
+                self.step(&worker, Event::Exited { exit }, now);
                 Some(match task {
                     Some(TaskView { task, .. }) if asked => Notice::Stopped { worker, task },
-                    Some(TaskView { task, .. }) => Notice::Lost { worker, task, class, error: why },
-                    None => Notice::Down { worker, why },
+                    Some(TaskView { task, .. }) => Notice::Lost { worker, task, class, error },
+                    None => Notice::Down { worker, why: error },
                 })
             }
         }
@@ -322,7 +348,8 @@ impl Supervisor {
         self.workers.values().filter_map(|worker| worker.slot.due()).min()
     }
 
-    /// Ends all processes: SIGTERM to their groups, and SIGKILL after `grace`. Returns when all are reaped.
+    /// Ends all children: SIGTERM to their groups, and SIGKILL after `grace`. Returns when all are reaped. Workers that
+    /// outlive the daemon are let go of and go on.
     pub async fn shutdown(self, grace: Duration) {
         for running in self.workers.values().filter_map(|worker| worker.process.as_ref()) {
             // full means that the process is being ended already, closed that it is gone
@@ -369,29 +396,48 @@ impl Supervisor {
     }
 
     fn start(&mut self, id: &WorkerId, now: UnixMillis) {
+        let Some(spec) = self.workers.get(id).and_then(|worker| worker.spec.clone()) else { return };
+        let link = match self.link(id, &spec) {
+            Ok(link) => link,
+            Err(why) => {
+                tracing::warn!(slot = %id, error = %why, "worker not started");
+                return self.step(id, Event::Exited { exit: Exit::NotStarted(why) }, now);
+            }
+        };
         let Some(worker) = self.workers.get_mut(id) else { return };
-        let WorkerSpec { env, cpus, memory, prover, generation: _ } = &worker.spec;
+        self.incarnation = self.incarnation.saturating_add(1);
+        let (commands, orders) = mpsc::channel(COMMANDS);
+        let (incarnation, limits) = (self.incarnation, self.limits);
+        worker.process = Some(Running { incarnation, pid: link.pid(), commands });
+        let charge = Charge { worker: id.clone(), incarnation, prover: spec.prover, limits, link };
+        self.tasks.spawn(Attendant::new(charge, orders, self.events.clone()).run());
+    }
+
+    fn link(&self, id: &WorkerId, spec: &WorkerSpec) -> Result<Link, String> {
+        let WorkerSpec { env, cpus, memory, prover, life, generation: _ } = spec;
         let options = Options {
             slot: id.slot.clone(),
             instance: id.instance,
             prover: *prover,
             cpus: cpus.as_ref().map(|cpus| cpus.iter().copied().collect()),
             memory: *memory,
+            attach: None,
+            spec: None,
+            invocation: None,
         };
-        let process = match Process::start(&self.program, &options.to_args(), env) {
-            Ok(process) => process,
-            Err(error) => {
-                let why = format!("cannot start {}: {error}", self.program.display());
-                tracing::warn!(slot = %id, error = %why, "worker not started");
-                return self.step(id, Event::Exited { why }, now);
+        match life {
+            Life::WithDaemon => {
+                let started = Process::start(&self.program, &options.to_args(), env);
+                started.map(Link::Child).map_err(|error| format!("cannot start {}: {error}", self.program.display()))
             }
-        };
-        self.incarnation = self.incarnation.saturating_add(1);
-        let (commands, orders) = mpsc::channel(COMMANDS);
-        worker.process = Some(Running { incarnation: self.incarnation, pid: process.pid(), commands });
-        let (id, events) = (id.clone(), self.events.clone());
-        let attendant = Attendant::new(id, self.incarnation, *prover, self.limits, process, orders, events);
-        self.tasks.spawn(attendant.run());
+            Life::Outlives => {
+                let door = self.places.new_door(id);
+                let told = serde_json::to_string(spec).map_err(|error| error.to_string())?;
+                let options = Options { attach: Some(door.clone()), spec: Some(told), ..options };
+                let launch = Launch::new(options.to_args(), env.clone())?.to_line();
+                Ok(Link::Unit(Box::new(Unit::new(self.places.clone(), door, launch))))
+            }
+        }
     }
 }
 
@@ -401,14 +447,18 @@ const REAP: Duration = Duration::from_secs(5);
 impl Worker {
     /// Takes over a new declaration as far as the present process, if any, allows.
     fn take_spec(&mut self, spec: &WorkerSpec) {
-        let renewed = spec.generation != self.spec.generation;
-        if !self.slot.state.is_running() && (renewed || !spec.starts_alike(&self.spec)) {
+        let renewed = self.spec.as_ref().is_none_or(|known| spec.generation != known.generation);
+        if !self.slot.state.is_running() && (renewed || !self.is_alike(spec)) {
             let Slot { starts, .. } = self.slot;
             self.slot = Slot { starts, ..Slot::default() };
-            self.spec = spec.clone();
-        } else if spec.starts_alike(&self.spec) {
-            self.spec = spec.clone();
+            self.spec = Some(spec.clone());
+        } else if self.is_alike(spec) {
+            self.spec = Some(spec.clone());
         }
+    }
+
+    fn is_alike(&self, spec: &WorkerSpec) -> bool {
+        self.spec.as_ref().is_some_and(|known| known.starts_alike(spec))
     }
 
     fn view(&self, id: &WorkerId) -> WorkerView {
@@ -429,7 +479,8 @@ impl Worker {
 fn note(slot: &Slot) -> Option<String> {
     let note = slot.note.clone()?;
     Some(if slot.state == State::Quarantined {
-        format!("given up after {} failures in a row, the last: {note}; change it or start seald again", slot.failures)
+        let failures = usize::try_from(slot.failures).unwrap_or(usize::MAX).max(slot.lately.len());
+        format!("given up after {failures} failures, the last: {note}; change it or start seald again")
     } else {
         note
     })

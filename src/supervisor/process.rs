@@ -4,8 +4,10 @@
 //! pair as standard input: the control channel, both ways. What it prints is log. Dropping a [`Process`] kills its
 //! whole group. What the lines mean is not known here.
 
-use super::lines::{Line, Lines};
-use crate::sector::Class;
+use super::{
+    exit::{Ended, Exit},
+    lines::{Line, Lines},
+};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -14,7 +16,10 @@ use std::{
     collections::{BTreeMap, VecDeque},
     ffi::OsString,
     io,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::Path,
     pin::Pin,
     process::{ExitStatus, Stdio},
@@ -22,7 +27,10 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    net::{UnixStream, unix::OwnedWriteHalf},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     process::{Child, Command},
     time::{Sleep, sleep},
 };
@@ -34,26 +42,17 @@ const LOG_LINE: usize = 4 << 10;
 /// How long output is read after the end, should somebody outside the group hold it open.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What a child did.
+/// What a worker or a companion did.
 #[derive(Debug)]
 pub enum Seen {
     /// It sent a line over the control channel.
     Control(Line),
-    /// It closed the control channel; its end follows soon, unless it is stuck.
+    /// The control channel is closed; the end of the process follows soon, unless it is stuck.
     Closed,
     /// It printed a line.
     Log(Line),
     /// It ended. The last thing that is seen.
-    Exited(End),
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// For a human, such as `killed by signal 9`.
-    pub why: String,
-    /// What kind of thing failed.
-    pub class: Class,
+    Exited(Exit),
 }
 
 /// A running child and the group it leads.
@@ -95,7 +94,7 @@ impl Process {
         };
         let (read, write) = UnixStream::from_std(ours)?.into_split();
         let sources = [
-            Source::new(Kind::Control, Box::new(read), CONTROL_LINE),
+            Source::control(read),
             Source::new(Kind::Print, Box::new(out), LOG_LINE),
             Source::new(Kind::Print, Box::new(err), LOG_LINE),
         ];
@@ -178,12 +177,13 @@ impl Process {
         }
     }
 
-    fn end(&self, status: ExitStatus) -> End {
+    fn end(&self, status: ExitStatus) -> Exit {
         let grew = match (self.oom_kills, oom_kills()) {
             (Some(before), Some(now)) => now > before,
             (None, _) | (_, None) => false,
         };
-        describe(status, grew, self.last_words.as_deref())
+        let ended = status.code().map_or_else(|| Ended::Signal(status.signal().unwrap_or_default()), Ended::Code);
+        Exit::of(ended, grew, self.last_words.clone())
     }
 }
 
@@ -193,30 +193,25 @@ impl Drop for Process {
     }
 }
 
-/// The exit in words. `oom`: the kernel killed for memory while it ran.
-fn describe(status: ExitStatus, oom: bool, last_words: Option<&str>) -> End {
-    let (why, class) = match (status.code(), status.signal()) {
-        (Some(0), _) => ("ended by itself".to_owned(), Class::Worker),
-        (Some(code), _) => {
-            let words = last_words.map_or(String::new(), |words| format!(": {words}"));
-            (format!("ended with exit code {code}{words}"), Class::Worker)
-        }
-        (None, Some(nix::libc::SIGKILL)) if oom => {
-            ("killed by signal 9 while the kernel was out of memory".to_owned(), Class::Resource)
-        }
-        (None, Some(nix::libc::SIGBUS)) => (
-            "killed by signal 7: a mapped file could not be written, most likely the disk is full".to_owned(),
-            Class::Resource,
-        ),
-        (None, signal) => (format!("killed by signal {}", signal.unwrap_or_default()), Class::Worker),
+/// How often the kernel killed for memory so far: within the group of processes that this one and its children belong
+/// to, so that another group's end is not mistaken for ours; on the whole machine where groups are not to be seen.
+fn oom_kills() -> Option<u64> {
+    let of_group = || {
+        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        count(&std::fs::read_to_string(format!("/sys/fs/cgroup/{path}/memory.events")).ok()?)
     };
-    End { why, class }
+    of_group().or_else(|| count(&std::fs::read_to_string("/proc/vmstat").ok()?))
 }
 
-/// How often the kernel killed a process for memory since it started.
-fn oom_kills() -> Option<u64> {
-    let counters = std::fs::read_to_string("/proc/vmstat").ok()?;
+fn count(counters: &str) -> Option<u64> {
     counters.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+/// Replaces this process by a program: same process id, same standard input. Returns only when that fails.
+#[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
+pub fn become_program(program: &Path, args: &[String], env: &BTreeMap<String, String>) -> io::Error {
+    std::process::Command::new(program).arg0("seald").args(args).env_clear().envs(env).exec()
 }
 
 /// Waits for a timer that may not be set.
@@ -233,7 +228,8 @@ enum Kind {
     Print,
 }
 
-struct Source {
+/// A stream of lines, until it ends.
+pub struct Source {
     kind: Kind,
     stream: Box<dyn AsyncRead + Send + Sync + Unpin>,
     lines: Lines,
@@ -241,12 +237,22 @@ struct Source {
 }
 
 impl Source {
+    /// What a worker says.
+    pub fn control(stream: OwnedReadHalf) -> Self {
+        Self::new(Kind::Control, Box::new(stream), CONTROL_LINE)
+    }
+
+    /// Whether more may come.
+    pub const fn is_open(&self) -> bool {
+        self.open
+    }
+
     fn new(kind: Kind, stream: Box<dyn AsyncRead + Send + Sync + Unpin>, longest: usize) -> Self {
         Self { kind, stream, lines: Lines::new(longest), open: true }
     }
 
-    /// The lines that came in; `None` at the end. A cut-off last line counts for logs only.
-    async fn read(&mut self) -> Option<Vec<Line>> {
+    /// The lines that came in; `None` at the end. Cancel safe. A cut-off last line counts for logs only.
+    pub async fn read(&mut self) -> Option<Vec<Line>> {
         let mut chunk = [0; 8192];
         let read = self.stream.read(&mut chunk).await.unwrap_or(0);
         if read > 0 {
@@ -257,21 +263,5 @@ impl Source {
             (Kind::Print, Some(line)) => Some(vec![line]),
             (Kind::Print | Kind::Control, _) => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exits_are_told_in_words() {
-        let words = |raw, oom| describe(ExitStatus::from_raw(raw), oom, Some("cannot open libcuda.so"));
-        assert_eq!(words(127 << 8, false).why, "ended with exit code 127: cannot open libcuda.so");
-        assert_eq!(words(0, false).why, "ended by itself");
-        assert_eq!(words(9, false), End { why: "killed by signal 9".to_owned(), class: Class::Worker });
-        assert_eq!(words(9, true).class, Class::Resource);
-        assert_eq!(words(7, false).class, Class::Resource);
-        assert_eq!(words(11, true).class, Class::Worker);
     }
 }

@@ -1,8 +1,10 @@
 //! When a worker process is started, sent away, started again, and when no longer: a pure machine.
 //!
 //! Failures in a row double the pause before the next start and end in quarantine; a healthy spell or a job done well
-//! forgets them. Knows no process and no clock: time and chance are arguments.
+//! forgets them. Too many failures within an hour end there too, whatever went well in between. Both are counted for
+//! the life of a daemon: a new one gives a new chance. Knows no process and no clock: time and chance are arguments.
 
+use super::exit::Exit;
 use crate::units::UnixMillis;
 
 /// How patient the machine is. Milliseconds.
@@ -16,13 +18,18 @@ pub struct Patience {
     pub healthy_ms: u64,
     /// Failures in a row that end in quarantine.
     pub failures: u32,
+    /// Failures within [`Patience::within_ms`] that end in quarantine.
+    pub burst: usize,
+    /// See [`Patience::burst`].
+    pub within_ms: u64,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        // a slot that never comes up is given up after about two minutes; a minute is long enough not to burn a
-        // processor on a process that dies at once, and short enough to be back soon after a repair
-        Self { first_ms: 1_000, cap_ms: 60_000, healthy_ms: 600_000, failures: 8 }
+        // a slot that never comes up is given up after about a quarter of a minute; a minute is long enough not to burn
+        // a processor on a process that dies at once, and short enough to be back soon after a repair. Five within an
+        // hour cannot be five accidents; eight in a row are none either, however long each took to fail
+        Self { first_ms: 1_000, cap_ms: 60_000, healthy_ms: 600_000, failures: 8, burst: 5, within_ms: 3_600_000 }
     }
 }
 
@@ -82,6 +89,8 @@ pub struct Slot {
     pub starts: u32,
     /// Failures in a row.
     pub failures: u32,
+    /// When it failed lately, the latest last.
+    pub lately: Vec<UnixMillis>,
     /// Since when the present process is ready.
     pub ready: Option<UnixMillis>,
     /// How the last process ended, when it was not asked to.
@@ -107,8 +116,8 @@ pub enum Event {
     Failed,
     /// Its process ended, or could not be started.
     Exited {
-        /// Why, for a human.
-        why: String,
+        /// How.
+        exit: Exit,
     },
 }
 
@@ -126,6 +135,11 @@ pub enum Wish {
 }
 
 impl Slot {
+    /// A slot whose process was started by an earlier daemon.
+    pub fn adopted(state: State, now: UnixMillis) -> Self {
+        Self { state, starts: 1, ready: Some(now), ..Self::default() }
+    }
+
     /// The slot after `event`, and what is to be done. `chance` is any number; it spreads the pauses of slots that fail
     /// together by up to a quarter.
     pub fn step(&self, event: Event, now: UnixMillis, chance: u64, patience: &Patience) -> (Self, Wish) {
@@ -146,7 +160,7 @@ impl Slot {
                 (Self { failures: 0, note: None, ..next }, wish)
             }
             Event::Failed => self.job_ended(),
-            Event::Exited { why } => (self.exited(why, now, chance, patience), Wish::Rest),
+            Event::Exited { exit } => (self.exited(&exit, now, chance, patience), Wish::Rest),
             // a report that crossed a request to leave
             Event::Ready | Event::Assigned | Event::Stopped => (self.clone(), Wish::Rest),
         }
@@ -193,21 +207,24 @@ impl Slot {
         }
     }
 
-    fn exited(&self, why: String, now: UnixMillis, chance: u64, patience: &Patience) -> Self {
+    fn exited(&self, exit: &Exit, now: UnixMillis, chance: u64, patience: &Patience) -> Self {
+        let note = Some(exit.to_string());
         let down = Self { state: State::Down, ready: None, ..self.clone() };
         match self.state {
             State::Stopping => Self { failures: 0, note: None, ..down },
-            State::Draining => Self { note: Some(why), ..down },
+            State::Draining => Self { note, ..down },
             State::Down | State::Backoff { .. } | State::Quarantined => self.clone(),
             State::Starting | State::Idle | State::Busy => {
                 let healthy = self.ready.is_some_and(|ready| now.ms_since(ready) >= patience.healthy_ms);
                 let failures = if healthy { 1 } else { self.failures.saturating_add(1) };
-                let state = if failures >= patience.failures {
+                let recent = |at: &&UnixMillis| now.ms_since(**at) < patience.within_ms;
+                let lately: Vec<_> = self.lately.iter().filter(recent).copied().chain([now]).collect();
+                let state = if failures >= patience.failures || lately.len() >= patience.burst {
                     State::Quarantined
                 } else {
                     State::Backoff { until: now.plus_ms(pause(failures, chance, patience)) }
                 };
-                Self { state, failures, note: Some(why), ..down }
+                Self { state, failures, lately, note, ..down }
             }
         }
     }
@@ -228,14 +245,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PATIENCE: Patience = Patience { first_ms: 100, cap_ms: 1_000, healthy_ms: 5_000, failures: 6 };
+    const PATIENCE: Patience = Patience {
+        first_ms: 100,
+        cap_ms: 1_000,
+        healthy_ms: 5_000,
+        failures: 6,
+        burst: usize::MAX,
+        within_ms: 3_600_000,
+    };
 
     fn at(ms: i64) -> UnixMillis {
         UnixMillis::new(ms)
     }
 
     fn exited() -> Event {
-        Event::Exited { why: "killed by signal 9".to_owned() }
+        Event::Exited { exit: Exit::Signal(9) }
     }
 
     /// Applies events one after the other at one moment.
@@ -299,6 +323,23 @@ mod tests {
         let (slot, wish) = after(&[exited(), Event::Wanted], at(2), &slot);
         assert_eq!((slot.state, wish, slot.failures, slot.note), (State::Starting, Wish::Start, 0, None));
         assert_eq!(after(&[Event::Stopped], at(0), &Slot::default()), (Slot::default(), Wish::Rest));
+    }
+
+    #[test]
+    fn five_failures_within_an_hour_are_too_many_and_five_within_two_are_not() {
+        let lived = |minutes: i64| {
+            let patience = Patience::default();
+            let mut slot = Slot::default();
+            for turn in 0..5 {
+                let now = at(turn * minutes * 60_000);
+                for event in [Event::Wanted, Event::Ready, Event::Assigned, Event::Done, exited()] {
+                    slot = slot.step(event, now, 0, &patience).0;
+                }
+            }
+            slot.state
+        };
+        assert_eq!(lived(14), State::Quarantined, "although each did a job");
+        assert!(matches!(lived(16), State::Backoff { .. }));
     }
 
     fn any_event() -> impl Strategy<Value = Event> {

@@ -3,14 +3,14 @@
 use super::*;
 use crate::{
     units::{Hash32, MinerId, SectorNumber, SectorSize},
-    worker::protocol::{About, Report, SectorFiles, SectorRef},
+    worker::protocol::{About, Job, Report, SectorFiles, SectorRef},
 };
 use nix::sys::signal::Signal;
 use std::{ffi::OsString, io::Read, path::Path};
 
 const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/supervisor/tests/fake-worker.sh");
 const HELLO: &str =
-    r#"hello='{"report":"hello","protocol":2,"version":"0","prover":"simulated"}'; echo "$hello" >&0; "#;
+    r#"hello='{"report":"hello","protocol":3,"version":"0","prover":"simulated"}'; echo "$hello" >&0; "#;
 const LONG: Duration = Duration::from_secs(60);
 
 struct Rig {
@@ -29,7 +29,7 @@ fn spec(script: &str, env: &[(&str, &Path)]) -> WorkerSpec {
     let mut env: BTreeMap<String, String> =
         env.iter().map(|(name, value)| ((*name).to_owned(), value.to_str().unwrap().to_owned())).collect();
     env.extend([("FAKE".to_owned(), script.to_owned()), ("PATH".to_owned(), path)]);
-    WorkerSpec { env, cpus: None, memory: None, prover: Prover::Simulated, generation: 1 }
+    WorkerSpec { env, cpus: None, memory: None, prover: Prover::Simulated, life: Life::WithDaemon, generation: 1 }
 }
 
 /// This test binary, running only the named test. The arguments after the name are those of the test harness.
@@ -41,7 +41,7 @@ fn this_binary(test: &str) -> String {
 impl Rig {
     fn new(spec: WorkerSpec) -> Self {
         let (sender, events) = mpsc::channel(16);
-        let supervisor = Supervisor::new(FAKE.into(), sender);
+        let supervisor = Supervisor::new(FAKE.into(), Places::of(Path::new("/nonexistent")), sender);
         let wanted = BTreeMap::from([(worker(), spec)]);
         Self { supervisor, events, wanted, now: UnixMillis::new(0) }
     }
@@ -81,12 +81,16 @@ impl Rig {
     }
 
     fn run(&mut self, task: u64, job: Job, deadline: Duration) {
-        self.supervisor.run(&worker(), task, job, deadline, self.now).unwrap();
+        self.supervisor.run(&worker(), assignment(task, job, deadline), self.now).unwrap();
     }
 
     fn view(&self) -> WorkerView {
         self.supervisor.views().pop().unwrap()
     }
+}
+
+fn assignment(task: u64, job: Job, deadline: Duration) -> Assignment {
+    Assignment { task, job, deadline, usual: Duration::ZERO, note: String::new() }
 }
 
 fn params() -> Job {
@@ -141,12 +145,12 @@ async fn a_slot_that_keeps_failing_is_given_up_until_the_next_generation() {
 
 #[tokio::test]
 async fn whoever_does_not_speak_the_protocol_is_killed() {
-    let other = HELLO.replace("protocol\":2", "protocol\":9");
+    let other = HELLO.replace("protocol\":3", "protocol\":9");
     let liar = HELLO.replace("simulated", "real");
     for (script, why) in [
         ("echo '{\"report\":\"heartbeat\"}' >&0; sleep 1000", "spoke before its hello"),
         ("echo hello >&0; sleep 1000", "sent a line that cannot be read: \"hello\""),
-        (&format!("{other} sleep 1000"), "is version 0 and speaks protocol 9, this seald speaks 2"),
+        (&format!("{other} sleep 1000"), "is version 0 and speaks protocol 9, this seald speaks 3"),
         (&format!("{liar} sleep 1000"), "runs the real prover instead of the simulated one"),
     ] {
         let mut rig = Rig::new(spec(script, &[]));
@@ -234,8 +238,16 @@ async fn a_program_that_is_missing_is_a_failure_to_start() {
 #[test]
 fn the_worker() {
     if std::env::var_os("SEALD_TEST_WORKER").is_some() {
-        let options =
-            Options { slot: "cpu".parse().unwrap(), instance: 0, prover: Prover::Simulated, cpus: None, memory: None };
+        let options = Options {
+            slot: "cpu".parse().unwrap(),
+            instance: 0,
+            prover: Prover::Simulated,
+            cpus: None,
+            memory: None,
+            attach: None,
+            spec: None,
+            invocation: None,
+        };
         crate::worker::serve(options);
         std::process::exit(0);
     }
@@ -252,7 +264,7 @@ async fn a_real_worker_works_reports_and_drains() {
     let mut rig = Rig::new(real_worker("", repo.path()));
     rig.ready().await;
     rig.run(1, precommit1(repo.path()), LONG);
-    let busy = rig.supervisor.run(&worker(), 2, params(), LONG, rig.now).unwrap_err();
+    let busy = rig.supervisor.run(&worker(), assignment(2, params(), LONG), rig.now).unwrap_err();
     assert_eq!(busy.to_string(), "worker cpu/0 is busy");
     assert_eq!(rig.view().task.unwrap().stage, Some(Stage::PreCommit1));
     assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::PreCommit1 });

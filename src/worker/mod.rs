@@ -8,10 +8,13 @@ mod finalize;
 mod folder;
 pub mod jobs;
 mod ledger;
+mod link;
 mod options;
+pub mod process;
 pub mod protocol;
 mod remove;
 mod serve;
 
+pub use link::Life;
 pub use options::Options;
-pub use serve::{end_with_parent, serve};
+pub use serve::{INVOCATION, end_with_parent, serve};

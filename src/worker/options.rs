@@ -4,7 +4,7 @@ use crate::{
     proofs::Prover,
     units::{Bytes, SlotName},
 };
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 /// One worker process.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -24,12 +24,21 @@ pub struct Options {
     /// Most memory it may allocate, with unit.
     #[arg(long, value_parser = bytes)]
     pub memory: Option<Bytes>,
+    /// Outlive the daemon, and serve any later one at this socket, which is made here.
+    #[arg(long)]
+    pub attach: Option<PathBuf>,
+    /// What it is started as, to be told back to a later daemon.
+    #[arg(long)]
+    pub spec: Option<String>,
+    /// The name that the service manager gave this process.
+    #[arg(long)]
+    pub invocation: Option<String>,
 }
 
 impl Options {
     /// The arguments that read back as these options, `worker` first.
     pub fn to_args(&self) -> Vec<OsString> {
-        let Self { slot, instance, prover, cpus, memory } = self;
+        let Self { slot, instance, prover, cpus, memory, attach, spec, invocation } = self;
         let mut args = vec!["worker".to_owned(), "--slot".to_owned(), slot.to_string()];
         args.extend(["--instance".to_owned(), instance.to_string(), "--prover".to_owned(), prover.as_str().to_owned()]);
         if let Some(cpus) = cpus {
@@ -39,7 +48,14 @@ impl Options {
         if let Some(memory) = memory {
             args.extend(["--memory".to_owned(), format!("{}B", memory.as_u64())]);
         }
-        args.into_iter().map(OsString::from).collect()
+        let mut args: Vec<_> = args.into_iter().map(OsString::from).collect();
+        if let Some(attach) = attach {
+            args.extend(["--attach".into(), attach.into()]);
+        }
+        for (name, text) in [("--spec", spec), ("--invocation", invocation)] {
+            args.extend(text.iter().flat_map(|text| [OsString::from(name), text.into()]));
+        }
+        args
     }
 }
 
@@ -73,9 +89,13 @@ mod tests {
             prover: Prover::Simulated,
             cpus: Some(vec![0, 2, 5]),
             memory: Some(Bytes::new(72 << 30)),
+            attach: Some("/run/seald-workers/gpu0.3.sock".into()),
+            spec: Some(r#"{"env":{}}"#.to_owned()),
+            invocation: Some("0123".to_owned()),
         };
         let bare = Options { cpus: None, memory: None, prover: Prover::Real, ..full.clone() };
-        for options in [full, bare] {
+        let least = Options { attach: None, spec: None, invocation: None, ..bare.clone() };
+        for options in [full, bare, least] {
             assert_eq!(Line::try_parse_from(options.to_args()).unwrap().options, options);
         }
     }

@@ -1,17 +1,20 @@
 //! What daemon and worker say to each other: one JSON object a line, over the socket that is the worker's stdin.
 //!
 //! Control never travels on stdout or stderr (proof libraries print there). The worker speaks first, with
-//! [`Report::Hello`]; the daemon answers with [`Order`]s. A line that does not parse ends the worker.
+//! [`Report::Hello`]; the daemon answers with [`Order`]s. A line that does not parse ends a worker that has no job.
+//!
+//! A worker that outlives its daemon says hello again to each one that connects. Fields that later versions add to the
+//! hello have defaults, so that daemon and worker of two versions can at least tell who they are.
 
 use crate::{
     sector::{Class, Sealed, Stage},
-    units::{Hash32, MinerId, SealProof, SectorNumber, SectorSize},
+    units::{Hash32, MinerId, SealProof, SectorNumber, SectorSize, SlotName, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Raised whenever a message changes its meaning.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Daemon to worker.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on its way")]
@@ -20,12 +23,23 @@ pub const PROTOCOL: u32 = 2;
 pub enum Order {
     /// Run this job. At most one runs at a time; a second is answered with a failure of class `Worker`.
     Run {
-        /// Echoed in every report about it; unique for the daemon's life.
+        /// Echoed in every report about it; unique over the lives of all daemons.
         task: u64,
         /// What to do.
         job: Job,
+        /// The daemon's own, told back to the next one that connects.
+        #[serde(default)]
+        note: String,
+        /// Until when it may run; the daemon judges it, and one that connects later is told.
+        #[serde(default)]
+        deadline: UnixMillis,
     },
-    /// Finish nothing, leave at once. A closed socket means the same.
+    /// The end of this job is recorded: it need not be told to another daemon.
+    Ack {
+        /// Which job.
+        task: u64,
+    },
+    /// Finish nothing, leave at once. For a worker that ends with its daemon a closed socket means the same.
     Leave,
 }
 
@@ -173,19 +187,67 @@ pub struct About {
     pub seed: Option<Hash32>,
 }
 
+/// Who a worker is and what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Orders are given only when it equals [`PROTOCOL`].
+    pub protocol: u32,
+    /// The program's version.
+    pub version: String,
+    /// `real` or `simulated`: which prover this worker runs.
+    pub prover: String,
+    /// Which process it is; none from a worker that ends with its daemon.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    /// What it was started as, in the words of whoever started it.
+    #[serde(default)]
+    pub spec: Option<serde_json::Value>,
+    /// The job it has.
+    #[serde(default)]
+    pub running: Option<Running>,
+    /// A job whose end nobody has acknowledged, and how it ended.
+    #[serde(default)]
+    pub ended: Option<(Running, Box<Report>)>,
+}
+
+/// Which process a worker is: no two in the life of a machine say the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its slot.
+    pub slot: SlotName,
+    /// Which of the slot's processes.
+    pub instance: u32,
+    /// Its process id, which may be another's later.
+    pub pid: u32,
+    /// When the process started, in clock ticks since the machine did.
+    pub start_ticks: u64,
+    /// Which start of the machine.
+    pub boot: String,
+    /// The name of its exit record, when the service manager gave it one.
+    pub invocation: Option<String>,
+}
+
+/// A job that a worker has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its number.
+    pub task: u64,
+    /// What it is about.
+    pub about: About,
+    /// What the daemon that gave it wanted to be told back.
+    pub note: String,
+    /// When it was given.
+    pub started: UnixMillis,
+    /// Until when it may run.
+    pub deadline: UnixMillis,
+}
+
 /// Worker to daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum Report {
-    /// First line of a worker.
-    Hello {
-        /// Must equal [`PROTOCOL`].
-        protocol: u32,
-        /// The program's version.
-        version: String,
-        /// `real` or `simulated`: which prover this worker runs.
-        prover: String,
-    },
+    /// First line of a worker on each connection.
+    Hello(Box<Hello>),
     /// Sent every second by a thread of its own: the process lives.
     Heartbeat,
     /// How far the running job is.
@@ -267,10 +329,12 @@ mod tests {
     fn messages_are_one_line_of_json_and_read_back() {
         let job = Job::Params { size: SectorSize::KiB2, mirror: None };
         let about = job.about();
-        let order = Order::Run { task: 3, job };
-        let text = r#"{"order":"run","task":3,"job":{"job":"params","size":"2KiB","mirror":null}}"#;
+        let order = Order::Run { task: 3, job, note: "mine".to_owned(), deadline: UnixMillis::new(9) };
+        let job = r#"{"job":"params","size":"2KiB","mirror":null}"#;
+        let text = format!(r#"{{"order":"run","task":3,"job":{job},"note":"mine","deadline":9}}"#);
         assert_eq!(serde_json::to_string(&order).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Order>(text).unwrap(), order);
+        assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+        assert_eq!(serde_json::to_string(&Order::Ack { task: 3 }).unwrap(), r#"{"order":"ack","task":3}"#);
 
         let failed = Report::Failed { task: 3, about, class: Class::Resource, error: "two\nlines".to_owned() };
         let nothing = r#"{"stage":null,"sector":null,"ticket":null,"seed":null}"#;
@@ -287,5 +351,36 @@ mod tests {
         assert_eq!(serde_json::to_string(&done).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), done);
         assert!(serde_json::from_str::<Report>(r#"{"report":"gone"}"#).is_err());
+    }
+
+    /// A worker of an older version says less, one of a newer version more.
+    #[test]
+    fn a_hello_of_another_version_is_read() {
+        let least = r#"{"report":"hello","protocol":2,"version":"0","prover":"simulated"}"#;
+        let Report::Hello(hello) = serde_json::from_str(least).unwrap() else { panic!("no hello") };
+        assert_eq!((hello.protocol, hello.identity, hello.running), (2, None, None));
+        let about = Job::Params { size: SectorSize::KiB2, mirror: None }.about();
+        let running =
+            Running { task: 1, about, note: "n".to_owned(), started: UnixMillis::new(1), deadline: UnixMillis::new(2) };
+        let failed = Report::Failed { task: 1, about, class: Class::Worker, error: "e".to_owned() };
+        let full = Hello {
+            protocol: 4,
+            version: "9".to_owned(),
+            prover: "real".to_owned(),
+            identity: Some(Identity {
+                slot: "cpu".parse().unwrap(),
+                instance: 1,
+                pid: 7,
+                start_ticks: 8,
+                boot: "b".to_owned(),
+                invocation: None,
+            }),
+            spec: Some(serde_json::json!({ "unknown": true })),
+            running: Some(running.clone()),
+            ended: Some((running, Box::new(failed))),
+        };
+        let mut text = serde_json::to_value(Report::Hello(Box::new(full.clone()))).unwrap();
+        text["more"] = "that is not known here".into();
+        assert_eq!(serde_json::from_value::<Report>(text).unwrap(), Report::Hello(Box::new(full)));
     }
 }

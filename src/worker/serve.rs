@@ -1,36 +1,45 @@
 //! The worker process: one thread reads orders, one beats the heart, the main thread runs jobs.
 //!
-//! The socket is standard input. When it closes, the daemon is gone, and the worker ends with everything it started:
-//! leaving alone would leave grandchildren behind. SIGTERM keeps its default action, which is to end at once; every
-//! stage can be killed at any moment.
+//! The socket is standard input. When it closes, the daemon is gone. A worker that lives with its daemon then ends with
+//! everything it started: leaving alone would leave grandchildren behind. One that outlives it goes on, keeps what came
+//! of its job, and waits at a socket of its own for the next daemon. SIGTERM keeps its default action, which is to end
+//! at once; every stage can be killed at any moment.
 
 use super::{
     Options,
     jobs::{JobError, Jobs},
-    protocol::{Job, Order, PROTOCOL, Report},
+    link::{Life, Link, Visit},
+    process,
+    protocol::{Hello, Identity, Job, Order, PROTOCOL, Report, Running},
 };
 use crate::{
+    clock,
     proofs::stages::class_of_text,
     sector::Class,
-    units::{Bytes, SlotName},
+    units::{Bytes, SlotName, UnixMillis},
 };
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     sys::{
         resource::{Resource, setrlimit},
         signal::{Signal, killpg},
+        socket::{getsockopt, sockopt::PeerCredentials},
+        stat::{Mode, umask},
     },
-    unistd::{Pid, getpgrp, getpid},
+    unistd::{Pid, getpgrp, getpid, getuid},
 };
 use std::{
     any::Any,
-    io::{self, BufRead, BufReader, Read, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
+    io::{self, BufRead, BufReader, Read},
+    os::{
+        fd::AsFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     process::{ExitCode, exit},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -44,43 +53,46 @@ const EXIT_PANIC: u8 = 70;
 /// Exit code: the machine does not give what the options ask for.
 const EXIT_OPTIONS: u8 = 78;
 
+/// The ending of the file beside a worker's socket that says which exit record will be its own: once it is dead, it
+/// cannot be asked.
+pub const INVOCATION: &str = "invocation";
+
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Runs a worker until the daemon sends it away or is gone. Standard input must be the daemon's socket.
-/// To be called before any other thread is started: processor affinity is inherited.
+/// Runs a worker until the daemon sends it away or, unless it is to outlive it, is gone. Standard input must be the
+/// daemon's socket. To be called before any other thread is started: processor affinity is inherited.
 pub fn serve(options: Options) -> ExitCode {
     if let Err(why) = confine(&options) {
         eprintln!("{why}");
         return ExitCode::from(EXIT_OPTIONS);
     }
     start_logging();
-    let Options { prover, .. } = options;
-    let (link, orders) = match Link::open() {
-        Ok(both) => both,
-        Err(error) => {
-            eprintln!("standard input is not the daemon's socket: {error}");
+    let prover = options.prover;
+    let ready = open(options).and_then(|(link, door)| Ok((link, door, daemon_socket()?)));
+    let (link, door, socket) = match ready {
+        Ok(ready) => ready,
+        Err(why) => {
+            eprintln!("{why}");
             return ExitCode::from(EXIT_OPTIONS);
         }
     };
-    let hello = Report::Hello {
-        protocol: PROTOCOL,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        prover: prover.as_str().to_owned(),
-    };
-    link.say(&hello);
-    let link = Arc::new(link);
-    let busy = Arc::new(AtomicBool::new(false));
-    // one job at a time: the reader refuses a second, so one place is enough
+    // one job at a time: the link takes no second one on, so one place is enough
     let (jobs, todo) = sync_channel(1);
+    let server = Arc::new(Server { link, door, jobs });
+    // a worker that nobody waits for any more has nothing to live for
+    let Ok(orders) = server.greet(socket) else { return server.leave() };
     start("heartbeat", {
-        let link = Arc::clone(&link);
-        move || beat(&link)
+        let server = Arc::clone(&server);
+        move || server.beat()
     });
-    start("orders", {
-        let (link, busy) = (Arc::clone(&link), Arc::clone(&busy));
-        move || listen(orders, &link, &busy, &jobs)
-    });
-    work(&Jobs::new(prover), &todo, &link, &busy)
+    if server.door.is_some() {
+        let server = Arc::clone(&server);
+        start("door", move || server.open_door());
+        tell_service(&[sd_notify::NotifyState::Ready]);
+    }
+    let reader = Arc::clone(&server);
+    start("orders", move || reader.listen(orders));
+    server.work(&Jobs::new(prover), &todo)
 }
 
 /// Ends this process and all it started as soon as the process that started it is gone. For a child whose standard
@@ -100,77 +112,205 @@ fn start(name: &str, run: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Takes jobs until there is no more reader.
-fn work(jobs: &Jobs, todo: &Receiver<(u64, Job)>, link: &Link, busy: &AtomicBool) -> ExitCode {
-    for (task, job) in todo {
-        let about = job.about();
-        let say = |step: &str, permille| link.say(&Report::Progress { task, step: step.to_owned(), permille });
-        // after a panic nothing of the library's state is used again: the process ends
-        let result = catch_unwind(AssertUnwindSafe(|| jobs.run(&job, &say)));
-        busy.store(false, Ordering::Release);
-        match result {
-            Ok(Ok(outcome)) => link.say(&Report::Done { task, about, outcome }),
-            Ok(Err(JobError { class, error })) => link.say(&Report::Failed { task, about, class, error }),
-            Err(panic) => {
-                let error = format!("the library panicked: {}", panic_text(panic.as_ref()));
-                let class = class_of_text(&error).unwrap_or(Class::Worker);
-                link.say(&Report::Failed { task, about, class, error });
-                return ExitCode::from(EXIT_PANIC);
-            }
-        }
+/// Who this worker is, and where later daemons find it.
+fn open(options: Options) -> Result<(Link, Option<Door>), String> {
+    let Options { slot, instance, prover, attach, spec, invocation, cpus: _, memory: _ } = options;
+    let mut hello = Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        prover: prover.as_str().to_owned(),
+        identity: None,
+        spec: spec.and_then(|spec| serde_json::from_str(&spec).ok()),
+        running: None,
+        ended: None,
+    };
+    let Some(path) = attach else { return Ok((Link::new(hello, Life::WithDaemon), None)) };
+    let pid = std::process::id();
+    let unknown = |error| format!("cannot learn who this process is: {error}");
+    let start_ticks = process::stat(pid).map_err(unknown)?.start_ticks;
+    let boot = process::boot().map_err(unknown)?;
+    if let Some(invocation) = &invocation {
+        let note = path.with_extension(INVOCATION);
+        std::fs::write(&note, invocation).map_err(|error| format!("cannot write {}: {error}", note.display()))?;
     }
-    ExitCode::SUCCESS
+    hello.identity = Some(Identity { slot, instance, pid, start_ticks, boot, invocation });
+    // not for a moment open to others
+    let mask = umask(Mode::from_bits_truncate(0o177));
+    let bound = UnixListener::bind(&path);
+    umask(mask);
+    let listener = bound.map_err(|error| format!("cannot listen at {}: {error}", path.display()))?;
+    Ok((Link::new(hello, Life::Outlives), Some(Door { listener, path })))
 }
 
-fn listen(orders: BufReader<UnixStream>, link: &Link, busy: &AtomicBool, jobs: &SyncSender<(u64, Job)>) {
-    for line in orders.lines() {
-        let Ok(line) = line else { end_group() };
-        match serde_json::from_str(&line) {
-            Ok(Order::Leave) => exit(0),
-            Ok(Order::Run { task, job }) => {
-                let about = job.about();
-                let free = !busy.swap(true, Ordering::AcqRel);
-                if !free || jobs.try_send((task, job)).is_err() {
-                    let error = "the worker already has a job".to_owned();
-                    link.say(&Report::Failed { task, about, class: Class::Worker, error });
+fn daemon_socket() -> Result<UnixStream, String> {
+    let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    // the address fails for anything that is not a socket
+    let socket = socket.and_then(|socket| socket.local_addr().map(|_| socket));
+    socket.map_err(|error| format!("standard input is not the daemon's socket: {error}"))
+}
+
+/// Where later daemons find a worker that outlives its first.
+struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// What the threads of a worker share.
+struct Server {
+    link: Link,
+    door: Option<Door>,
+    jobs: SyncSender<(u64, Job)>,
+}
+
+/// The orders of one daemon.
+struct Orders {
+    lines: BufReader<UnixStream>,
+    visit: Visit,
+}
+
+impl Server {
+    fn greet(&self, socket: UnixStream) -> io::Result<Orders> {
+        let lines = BufReader::new(socket.try_clone()?);
+        Ok(Orders { lines, visit: self.link.attach(socket)? })
+    }
+
+    /// Takes jobs until it is sent away.
+    fn work(&self, jobs: &Jobs, todo: &Receiver<(u64, Job)>) -> ExitCode {
+        for (task, job) in todo {
+            let about = job.about();
+            let say = |step: &str, permille| self.say(&Report::Progress { task, step: step.to_owned(), permille });
+            // after a panic nothing of the library's state is used again: the process ends
+            match catch_unwind(AssertUnwindSafe(|| jobs.run(&job, &say))) {
+                Ok(Ok(outcome)) => self.end(Report::Done { task, about, outcome }),
+                Ok(Err(JobError { class, error })) => self.end(Report::Failed { task, about, class, error }),
+                Err(panic) => {
+                    let error = format!("the library panicked: {}", panic_text(panic.as_ref()));
+                    let class = class_of_text(&error).unwrap_or(Class::Worker);
+                    self.end(Report::Failed { task, about, class, error });
+                    if self.link.life() == Life::Outlives {
+                        // an exit code says less than these words
+                        self.link.wait_for_acknowledgement();
+                    }
+                    self.close_door();
+                    return ExitCode::from(EXIT_PANIC);
                 }
             }
-            Err(error) => {
-                eprintln!("cannot understand the order {line:?}: {error}");
-                exit(EXIT_PROTOCOL)
+        }
+        self.leave()
+    }
+
+    /// Takes the orders of one daemon until it is gone.
+    fn listen(&self, orders: Orders) {
+        let Orders { lines, visit } = orders;
+        for line in lines.lines() {
+            let Ok(line) = line else { break };
+            match serde_json::from_str(&line) {
+                Ok(Order::Leave) => {
+                    self.close_door();
+                    exit(0)
+                }
+                Ok(Order::Run { task, job, note, deadline }) => self.take_on(task, job, note, deadline),
+                Ok(Order::Ack { task }) => self.link.acknowledge(task),
+                Err(error) => {
+                    eprintln!("cannot understand the order {line:?}: {error}");
+                    if self.link.life() == Life::WithDaemon || !self.link.is_needed() {
+                        self.close_door();
+                        exit(EXIT_PROTOCOL)
+                    }
+                    // a later daemon may make more sense, and will want what this worker has
+                    break;
+                }
+            }
+        }
+        match self.link.life() {
+            Life::WithDaemon => end_group(),
+            Life::Outlives => self.link.part(visit),
+        }
+    }
+
+    fn take_on(&self, task: u64, job: Job, note: String, deadline: UnixMillis) {
+        let about = job.about();
+        let running = Running { task, about, note, started: clock::now(), deadline };
+        if !self.link.begin(running) {
+            let error = "the worker already has a job".to_owned();
+            self.say(&Report::Failed { task, about, class: Class::Worker, error });
+        } else if self.jobs.try_send((task, job)).is_err() {
+            // the one before panicked and nothing is done any more
+            let error = "the worker is about to end".to_owned();
+            self.end(Report::Failed { task, about, class: Class::Worker, error });
+        }
+    }
+
+    /// Lets later daemons in, one at a time: the newest is the only one that is told and listened to.
+    fn open_door(self: Arc<Self>) {
+        let Some(door) = &self.door else { return };
+        loop {
+            let visitor = door.listener.accept().and_then(|(socket, _)| {
+                require_friend(&socket)?;
+                self.greet(socket)
+            });
+            match visitor {
+                Ok(orders) => {
+                    let server = Arc::clone(&self);
+                    start("orders", move || server.listen(orders));
+                }
+                Err(error) => {
+                    eprintln!("a daemon that wanted to connect was not let in: {error}");
+                    // without descriptors every attempt fails at once
+                    thread::sleep(HEARTBEAT);
+                }
             }
         }
     }
-    end_group()
-}
 
-fn beat(link: &Link) {
-    loop {
-        thread::sleep(HEARTBEAT);
-        link.say(&Report::Heartbeat);
-    }
-}
-
-/// The way to the daemon, shared by all threads.
-struct Link(Mutex<UnixStream>);
-
-impl Link {
-    fn open() -> io::Result<(Self, BufReader<UnixStream>)> {
-        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        // fails for anything that is not a socket
-        socket.local_addr()?;
-        let orders = BufReader::new(socket.try_clone()?);
-        Ok((Self(Mutex::new(socket)), orders))
+    fn beat(&self) {
+        loop {
+            thread::sleep(HEARTBEAT);
+            tell_service(&[sd_notify::NotifyState::Watchdog]);
+            self.say(&Report::Heartbeat);
+        }
     }
 
-    /// Sends one line. A daemon that cannot be told is gone.
     fn say(&self, report: &Report) {
-        let Ok(mut line) = serde_json::to_vec(report) else { exit(EXIT_PROTOCOL) };
-        line.push(b'\n');
-        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if socket.write_all(&line).is_err() {
+        if self.link.say(report).is_err() {
             end_group()
         }
+    }
+
+    fn end(&self, report: Report) {
+        if self.link.end(report).is_err() {
+            end_group()
+        }
+    }
+
+    fn leave(&self) -> ExitCode {
+        self.close_door();
+        ExitCode::SUCCESS
+    }
+
+    /// Nobody is to look for this worker any more.
+    fn close_door(&self) {
+        if let Some(door) = &self.door {
+            for path in [door.path.with_extension(INVOCATION), door.path.clone()] {
+                std::fs::remove_file(path).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Only this user and root may give orders.
+fn require_friend(socket: &UnixStream) -> io::Result<()> {
+    let uid = getsockopt(socket, PeerCredentials)?.uid();
+    if uid == 0 || uid == getuid().as_raw() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {uid} is neither this one nor root")))
+}
+
+/// A worker without a service manager says nothing.
+fn tell_service(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        eprintln!("the service manager was not told: {error}");
     }
 }
 
@@ -184,7 +324,7 @@ fn end_group() -> ! {
 
 /// Applies the limits that must hold before any work begins.
 fn confine(options: &Options) -> Result<(), String> {
-    let Options { slot, instance, cpus, memory, prover: _ } = options;
+    let Options { slot, instance, cpus, memory, prover: _, attach: _, spec: _, invocation: _ } = options;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| format!("cannot turn core dumps off: {error}"))?;
     if let Some(memory) = memory {
         limit_memory(*memory)?;

@@ -24,15 +24,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["units", "error", "sector", "outbox", "book"]),
     ("proofs", &["units", "error", "sector", "clock"]),
     ("worker", &["units", "error", "repo", "proofs", "sector", "clock"]),
-    // of a worker: what is said to it, how it is started, and in tests its beginning
+    // of a worker: what is said to it, how it is started, whose end is its end, which process it is, and in tests its
+    // beginning; of a repo only how a file is replaced
     (
         "supervisor",
         &[
             "units",
             "error",
             "worker::protocol",
+            "worker::process",
             "worker::Options",
+            "worker::Life",
+            "worker::INVOCATION",
             "worker::serve",
+            "repo::write_atomic",
             "sector",
             "proofs::Prover",
             "clock",

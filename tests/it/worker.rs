@@ -3,7 +3,7 @@
 
 use seald::{
     sector::{Class, Sealed},
-    units::{Hash32, MinerId, SectorNumber, SectorSize},
+    units::{Hash32, MinerId, SectorNumber, SectorSize, UnixMillis},
     worker::protocol::{Job, Order, Outcome, Report, SectorFiles, SectorRef},
 };
 use std::{
@@ -35,7 +35,13 @@ impl Worker {
     }
 
     fn order(&mut self, job: &Job) {
-        let order = serde_json::to_string(&Order::Run { task: 1, job: job.clone() }).unwrap();
+        let order = serde_json::to_string(&Order::Run {
+            task: 1,
+            job: job.clone(),
+            note: String::new(),
+            deadline: UnixMillis::default(),
+        })
+        .unwrap();
         writeln!(self.reports.get_mut(), "{order}").unwrap();
     }
 
