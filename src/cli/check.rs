@@ -2,8 +2,6 @@
 //!
 //! Changes nothing and starts nothing: it is safe beside a running daemon.
 
-mod host;
-mod judge;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +10,13 @@ use super::{
     failure::{Exit, Outcome, print, print_json},
 };
 use crate::{
+    daemon,
+    host::{judge, seen::Host},
     manifest::{self, Loaded, Manifest, Origin, Overrides, Problem, Setting},
     proofs::params,
+    supervisor::Places,
+    worker::Life,
 };
-use host::Host;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -52,6 +53,8 @@ struct Report {
     warnings: Vec<Problem>,
     /// Every setting in force, when they are to be shown.
     settings: Option<BTreeMap<String, Setting>>,
+    /// Whether workers would outlive the daemon here; absent when that was not looked at.
+    life: Option<Life>,
 }
 
 /// Runs `seald check`: [`Exit::Well`] when nothing is wrong, [`Exit::BadManifest`] when something is.
@@ -76,16 +79,18 @@ fn examine(file: &Path, args: &CheckArgs, overrides: &Overrides) -> Report {
     let file = file.to_owned();
     let Loaded { manifest, mut warnings, provenance } = match manifest::load(&file, overrides) {
         Ok(loaded) => loaded,
-        Err(problems) => return Report { file, problems, warnings: Vec::new(), settings: None },
+        Err(problems) => return Report { file, problems, warnings: Vec::new(), settings: None, life: None },
     };
     let mut problems = Vec::new();
+    let mut life = None;
     if !args.schema_only {
         let findings = judge::judge(&manifest, &provenance, &Host::look(&manifest));
+        life = Some(daemon::life(manifest.workers.launcher, &Places::of(&manifest.state.dir)));
         problems.extend(findings.problems);
         warnings.extend(findings.warnings);
         warnings.extend(parameters(&manifest).map(|what| judge::about(&provenance, "params.dir", what)));
     }
-    Report { file, problems, warnings, settings: args.explain.then_some(provenance) }
+    Report { file, problems, warnings, settings: args.explain.then_some(provenance), life }
 }
 
 /// What is missing of the proof parameters, and what will be done about it: never a problem, because it is done
@@ -117,10 +122,17 @@ fn counted(count: usize, thing: &str) -> String {
 }
 
 fn as_text(report: &Report) -> String {
-    let Report { file, problems, warnings, settings } = report;
+    let Report { file, problems, warnings, settings, life } = report;
     let settings = settings.iter().flatten();
     let mut lines: Vec<_> =
         settings.map(|(key, Setting { value, origin })| format!("{key} = {value}  # {origin}")).collect();
+    lines.extend(life.map(|life| {
+        let what = match life {
+            Life::Outlives => "running stages outlive the daemon",
+            Life::WithDaemon => "running stages end with the daemon",
+        };
+        format!("workers {}: {what}", daemon::word(life))
+    }));
     lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.extend(problems.iter().map(Problem::to_string));
     let problems = if problems.is_empty() { "no problems".to_owned() } else { counted(problems.len(), "problem") };
@@ -130,7 +142,7 @@ fn as_text(report: &Report) -> String {
 }
 
 fn as_json(report: &Report) -> Value {
-    let Report { file, problems, warnings, settings } = report;
+    let Report { file, problems, warnings, settings, life } = report;
     let settings = settings.as_ref().map(|settings| {
         let setting = |(key, Setting { value, origin }): (&String, &Setting)| {
             (key.clone(), json!({ "value": value, "origin": origin_json(origin) }))
@@ -144,6 +156,7 @@ fn as_json(report: &Report) -> Value {
         "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
         "warnings": warnings.iter().map(problem_json).collect::<Vec<_>>(),
         "settings": settings,
+        "launcher": life.map(daemon::word),
     })
 }
 

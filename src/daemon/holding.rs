@@ -5,20 +5,28 @@ use super::world::World;
 use crate::{
     clock,
     control::{Answer, Cause, Refused, Reply, SlotOrder},
-    plan::{Assignee, HeldSlots, How, Place},
+    plan::{Assignee, HeldSlots, How, Place, SlotWish},
     status::orders::{self, SlotsRuled},
     store::{Store, StoreError},
     supervisor::WorkerId,
+    units::SlotName,
 };
+use std::collections::BTreeMap;
 
 /// The setting of the database with what operators hold.
 const HELD: &str = "held";
 
-/// What operators held last.
+/// What operators hold of the slots that are declared.
 ///
 /// # Errors
 /// The database does not answer.
-pub(super) async fn kept(store: &Store) -> Result<HeldSlots, StoreError> {
+pub(super) async fn declared(store: &Store, slots: &BTreeMap<SlotName, SlotWish>) -> Result<HeldSlots, StoreError> {
+    let mut held = kept(store).await?;
+    held.forget_undeclared(slots);
+    Ok(held)
+}
+
+async fn kept(store: &Store) -> Result<HeldSlots, StoreError> {
     let text = store.setting(HELD).await?;
     Ok(match text.map(|text| serde_json::from_str(&text).map_err(|error| (text, error))) {
         Some(Ok(held)) => held,
@@ -116,5 +124,32 @@ const fn how(order: SlotOrder) -> Option<How> {
         SlotOrder::Drain => Some(How::Drained),
         SlotOrder::Pause | SlotOrder::PauseNow => Some(How::Paused),
         SlotOrder::Resume => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::UnixMillis;
+    use std::collections::BTreeSet;
+
+    #[tokio::test]
+    async fn what_is_kept_is_held_while_it_is_declared_and_makes_sense() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", folder.path().join("seald.db").display())).await.unwrap();
+        let wish = SlotWish { stages: BTreeSet::new(), count: 1, memory: None };
+        let slots = BTreeMap::from([("cpu".parse().unwrap(), wish)]);
+        assert!(declared(&store, &slots).await.unwrap().is_empty(), "nobody ever held anything");
+        let mut held = HeldSlots::default();
+        for place in ["cpu", "gone"] {
+            held.hold(place.parse().unwrap(), How::Drained, UnixMillis::new(7));
+        }
+        store.set_setting(HELD, &serde_json::json!(held).to_string()).await.unwrap();
+        held.let_go(&"gone".parse().unwrap());
+        assert_eq!(declared(&store, &slots).await.unwrap(), held);
+        for nonsense in ["", "{\"CPU\": 1}", "[\"cpu\"]"] {
+            store.set_setting(HELD, nonsense).await.unwrap();
+            assert!(declared(&store, &slots).await.unwrap().is_empty(), "{nonsense}");
+        }
     }
 }

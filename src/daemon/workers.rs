@@ -28,6 +28,14 @@ pub fn life(launcher: Launcher, places: &Places) -> Life {
     }
 }
 
+/// The word of the manifest for that.
+pub const fn word(life: Life) -> &'static str {
+    match life {
+        Life::Outlives => Launcher::Systemd.word(),
+        Life::WithDaemon => Launcher::Direct.word(),
+    }
+}
+
 /// This very program, even after an upgrade has replaced its file.
 pub fn program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
@@ -86,7 +94,8 @@ impl World {
         if self.params == ParamsSeen::Preparing {
             let env = slot_env(&self.manifest, &helper_slot());
             let (prover, life) = (self.prover, Life::WithDaemon);
-            let spec = WorkerSpec { env, cpus: None, memory: None, prover, life, generation: 1 };
+            let spec =
+                WorkerSpec { env, cpus: None, memory: None, prover, life, generation: self.in_force.generation.number };
             wanted.insert(params_worker(), spec);
         }
         wanted
@@ -100,7 +109,7 @@ impl World {
             memory: slot.memory,
             prover: self.prover,
             life: self.life,
-            generation: 1,
+            generation: self.in_force.generation.number,
         };
         Some((WorkerId { slot: who.slot.clone(), instance: who.instance }, spec))
     }

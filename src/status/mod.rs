@@ -3,6 +3,7 @@
 //! Pure: the daemon fills it, the command line prints it. Field names are a contract for scripts.
 
 pub mod changes;
+pub mod events;
 pub mod info;
 pub mod metrics;
 pub mod orders;
@@ -77,6 +78,9 @@ pub struct Snapshot {
     pub pid: u32,
     /// Manifest file in force.
     pub manifest: String,
+    /// The generation of the manifest that is in force; absent while there is none.
+    #[serde(default)]
+    pub generation: Option<Generation>,
     /// The miner, once known.
     pub miner: Option<MinerId>,
     /// `simulated` when the fake prover runs; never on a real network.
@@ -87,6 +91,9 @@ pub struct Snapshot {
     pub chain: ChainStatus,
     /// Pledge target.
     pub target: Target,
+    /// Who starts workers: `systemd`, under which running stages outlive the daemon, or `direct`, where they end with it.
+    #[serde(default)]
+    pub launcher: String,
     /// Worker slots, one entry per instance.
     pub slots: Vec<SlotStatus>,
     /// Sectors in flight (not yet Proving), by number.
@@ -117,6 +124,7 @@ impl Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             manifest: String::new(),
+            generation: None,
             miner: None,
             prover: String::new(),
             preparing: Vec::new(),
@@ -130,6 +138,7 @@ impl Snapshot {
                 epoch_secs: None,
             },
             target: Target { wanted: 0, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
+            launcher: String::new(),
             slots: Vec::new(),
             sectors: Vec::new(),
             batches: Vec::new(),
@@ -140,6 +149,15 @@ impl Snapshot {
             alarms: Vec::new(),
         }
     }
+}
+
+/// A manifest that came into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Counts from 1.
+    pub number: u64,
+    /// Since when.
+    pub since: UnixMillis,
 }
 
 /// One piece of start-up work.

@@ -23,6 +23,7 @@ pub fn render(snapshot: &Snapshot, now: UnixMillis, colour: Colour, daemon: Daem
         view.chain(snapshot),
         view.target(target),
         states,
+        launcher(snapshot),
         view.section("preparing", view.preparing(preparing)),
         view.section("slots", view.slots(slots)),
         view.section("sectors in flight", view.sectors(sectors)),
@@ -31,6 +32,14 @@ pub fn render(snapshot: &Snapshot, now: UnixMillis, colour: Colour, daemon: Daem
         view.section("alarms", view.alarms(alarms)),
     ]
     .concat()
+}
+
+fn launcher(snapshot: &Snapshot) -> String {
+    match snapshot.launcher.as_str() {
+        "" => String::new(),
+        "direct" => "workers direct: running stages end with the daemon\n".to_owned(),
+        launcher => format!("workers {launcher}: running stages outlive the daemon\n"),
+    }
 }
 
 /// The last words of `seald run --until-target`.

@@ -104,7 +104,7 @@ pub struct WorkerEvent {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Ready,
+    Ready { pid: Option<u32> },
     Progress { task: u64, step: String, permille: u16 },
     Done { task: u64, outcome: Outcome },
     Failed { task: u64, class: Class, error: String },
@@ -418,7 +418,7 @@ impl Attendant {
             Phase::Silent => {
                 self.link.meet(identity.as_ref())?;
                 self.phase = Phase::Speaking;
-                self.outbox.push_back(What::Ready);
+                self.outbox.push_back(What::Ready { pid: self.link.pid() });
                 Ok(())
             }
             Phase::Returning => {

@@ -281,7 +281,7 @@ impl Supervisor {
     /// wanted it is started again. Whether there was a process to end.
     pub fn stop(&mut self, worker: &WorkerId, now: UnixMillis) -> bool {
         let running = self.workers.get(worker).and_then(|one| one.process.as_ref());
-        if !running.is_some_and(|running| running.commands.try_send(Command::Stop).is_ok()) {
+        if running.is_none_or(|running| running.commands.try_send(Command::Stop).is_err()) {
             return false;
         }
         self.step(worker, Event::Stopped, now);
@@ -303,7 +303,10 @@ impl Supervisor {
         let one = self.workers.get_mut(&worker)?;
         one.process.as_ref().filter(|running| running.incarnation == incarnation)?;
         match what {
-            What::Ready => {
+            What::Ready { pid } => {
+                if let Some(running) = &mut one.process {
+                    running.pid = pid;
+                }
                 self.step(&worker, Event::Ready, now);
                 Some(Notice::Ready { worker })
             }

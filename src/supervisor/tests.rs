@@ -1,5 +1,7 @@
 //! Real processes: shell scripts that behave badly, and this test binary as a worker that behaves well.
 
+mod adopted;
+
 use super::*;
 use crate::{
     units::{Hash32, MinerId, SectorNumber, SectorSize},
@@ -376,4 +378,85 @@ async fn a_companion_is_kept_running_and_ended() {
     assert_eq!((view.state, view.restarts, view.pid.is_some()), ("running", 1, true));
     companion.shutdown(LONG).await;
     assert!(events.recv().await.is_none());
+}
+
+/// Its limits are far below what any real job needs, its heart beats, and it neither tells nor works.
+#[tokio::test]
+async fn who_gets_nowhere_is_killed_although_its_heart_beats() {
+    let beat = r#"while :; do echo '{"report":"heartbeat"}' >&0; sleep 0.2; done"#;
+    let mut rig = Rig::fake(&format!("read order; {beat}"));
+    (rig.supervisor.limits.progress, rig.supervisor.limits.look) = (Duration::from_secs(2), Duration::from_millis(50));
+    let (class, why) = rig.lost(LONG).await;
+    assert_eq!(class, Class::Worker);
+    assert!(why.starts_with("was stuck: neither progress nor work"), "{why}");
+}
+
+#[tokio::test]
+async fn a_worker_that_nobody_can_start_says_what_to_do() {
+    let mut rig = Rig::fake("");
+    rig.wanted.get_mut(&worker()).unwrap().life = Life::Outlives;
+    let folder = tempfile::tempdir().unwrap();
+    rig.supervisor.places.spawn = folder.path().join("spawn.sock");
+    let why = rig.down().await;
+    assert!(why.starts_with("cannot ask") && why.contains("is seald-worker.socket active?"), "{why}");
+    // as systemd does above MaxConnections=
+    let listener = std::os::unix::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
+    let refuse = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    rig.now = rig.now.plus_ms(100_000);
+    let why = rig.down().await;
+    assert!(why.contains("before a hello") && why.contains("MaxConnections="), "{why}");
+    refuse.join().unwrap();
+}
+
+const CRASHES: usize = 1_000;
+
+/// Not a test: run by the test below, in a process where nothing else opens files and starts processes.
+#[tokio::test]
+async fn the_crashes() {
+    if std::env::var_os("SEALD_TEST_CRASHES").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(spec("exit 3", &[]));
+    rig.supervisor.places.spawn = folder.path().join("spawn.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    rig.supervisor.patience =
+        Patience { first_ms: 1, cap_ms: 1, healthy_ms: 1_000, failures: u32::MAX, burst: usize::MAX, within_ms: 1 };
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut before = None;
+    for crash in 0..CRASHES {
+        // children and units, one after the other
+        let life = if crash % 2 == 0 { Life::WithDaemon } else { Life::Outlives };
+        rig.wanted.get_mut(&worker()).unwrap().life = life;
+        rig.down().await;
+        rig.now = rig.now.plus_ms(100);
+        // what is opened once for the life of the process is open after the first two
+        before = if crash == 1 { Some(descriptors()) } else { before };
+    }
+    rig.wanted.clear();
+    rig.supervisor.reconcile(&rig.wanted, rig.now);
+    timeout(LONG, async { while rig.supervisor.tasks.join_next().await.is_some() {} }).await.unwrap();
+    assert_eq!((rig.supervisor.views().len(), rig.supervisor.tasks.len()), (0, 0));
+    assert_eq!(Some(descriptors()), before);
+    let children = nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+    assert_eq!(children, Err(nix::errno::Errno::ECHILD), "no child is left");
+}
+
+#[tokio::test]
+async fn a_thousand_crashes_leave_nothing_behind() {
+    let env = spec(&this_binary("the_crashes"), &[("SEALD_TEST_CRASHES", Path::new("1"))]).env;
+    let mut process = Process::start(Path::new(FAKE), &[], &env).unwrap();
+    let mut told = String::new();
+    loop {
+        match timeout(LONG.saturating_mul(2), process.next()).await.unwrap() {
+            process::Seen::Log(line) => told.push_str(&format!("{}\n", line.text)),
+            process::Seen::Exited(exit) => {
+                assert_eq!(exit, Exit::Code { code: 0, words: None }, "{told}");
+                assert!(told.contains("1 passed"), "{told}");
+                return;
+            }
+            process::Seen::Control(_) | process::Seen::Closed => {}
+        }
+    }
 }

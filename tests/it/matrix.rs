@@ -109,7 +109,6 @@ const ROWS: &[(&str, &str)] = &[
 
 /// Rows whose feature is not there yet.
 const LATER: &[(&str, &str)] = &[
-    ("F2", "workers are children of the daemon and end with it; layers and proofs are kept, so little is lost"),
     ("F8", "sectors are not fetched from other machines yet"),
     ("F9", "sectors are not fetched from other machines yet"),
     ("F10", "sectors are not fetched from other machines yet"),

@@ -1,11 +1,13 @@
 //! What `check` says about hosts that lack something, and how it says it.
 
-use super::{
-    host::{Access, Folder, Host, SecretFile, gpus, mount_points, total_memory},
-    judge::judge,
-    *,
+use super::*;
+use crate::{
+    host::{
+        judge::judge,
+        seen::{Access, Folder, Host, SecretFile, gpus, mount_points, total_memory},
+    },
+    repo::{finalized_size, sealing_peak},
 };
-use crate::repo::{finalized_size, sealing_peak};
 
 const MANIFEST: &str = r#"
 [miner]
@@ -34,7 +36,11 @@ sectors = 1
 "#;
 
 fn loaded() -> Loaded {
-    let file = manifest::File { path: "seald.toml".into(), text: MANIFEST.to_owned() };
+    loaded_from(MANIFEST.to_owned())
+}
+
+fn loaded_from(text: String) -> Loaded {
+    let file = manifest::File { path: "seald.toml".into(), text };
     manifest::parse(&[file], &Overrides { cwd: "/".into(), ..Overrides::default() }).unwrap()
 }
 
@@ -56,6 +62,7 @@ fn right_host() -> Host {
         memory: Some(gib(256)),
         gpus: vec!["GPU-00000000-0000-0000-0000-000000000000".to_owned()],
         open_files: Some(4096),
+        no_units: None,
     }
 }
 
@@ -64,6 +71,17 @@ fn findings(host: &Host) -> (Vec<String>, Vec<String>) {
     let found = judge(&manifest, &provenance, host);
     let lines = |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect();
     (lines(found.problems), lines(found.warnings))
+}
+
+#[test]
+fn units_are_needed_only_where_they_are_asked_for() {
+    let host = Host { no_units: Some("/run/seald-spawn.sock: No such file or directory".to_owned()), ..right_host() };
+    assert_eq!(findings(&host), (Vec::new(), Vec::new()), "auto");
+    let Loaded { manifest, provenance, .. } = loaded_from(format!("{MANIFEST}[workers]\nlauncher = \"systemd\"\n"));
+    assert_eq!(judge(&manifest, &provenance, &right_host()).problems, []);
+    let [problem] = &judge(&manifest, &provenance, &host).problems[..] else { panic!("no problem") };
+    let text = problem.to_string();
+    assert!(text.contains("has no socket") && text.contains("systemctl start seald-worker.socket"), "{text}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Snapshots of a daemon's life, for the views.
 
 use seald::{
+    plan::How,
     status::{
-        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, Scheduling,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus, Scheduling,
         SectorStatus, SlotStatus, Snapshot, Target,
     },
     units::{AttoFil, Bytes, Epoch, MinerId, UnixMillis},
@@ -25,6 +26,7 @@ pub fn fresh() -> Snapshot {
         version: "0.1.0".to_owned(),
         pid: 4242,
         manifest: "/etc/seald.toml".to_owned(),
+        generation: Some(seald::status::Generation { number: 3, since: NOW }),
         miner: None,
         prover: "real".to_owned(),
         preparing: vec![
@@ -41,6 +43,7 @@ pub fn fresh() -> Snapshot {
             epoch_secs: None,
         },
         target: Target { wanted: 5, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
+        launcher: "systemd".to_owned(),
         slots: vec![slot("cpu", 0, "starting", None)],
         sectors: vec![],
         batches: vec![],
@@ -55,6 +58,7 @@ pub fn fresh() -> Snapshot {
 /// Sectors in every kind of stage.
 pub fn sealing() -> Snapshot {
     Snapshot {
+        generation: Some(seald::status::Generation { number: 3, since: NOW }),
         miner: Some(MinerId::new(1000)),
         preparing: vec![],
         chain: ChainStatus {
@@ -67,6 +71,7 @@ pub fn sealing() -> Snapshot {
             epoch_secs: Some(30),
         },
         target: Target { wanted: 5, ordered: 0, proving: 2, in_flight: 3, eta_ms: Some(192_000) },
+        launcher: "direct".to_owned(),
         slots: vec![
             slot("cpu", 0, "busy", Some("sector 3 precommit2")),
             slot("cpu", 1, "busy", Some("sector 4 commit")),
@@ -103,7 +108,11 @@ pub fn sealing() -> Snapshot {
 /// Nothing moves, and each line says why.
 pub fn waiting_only() -> Snapshot {
     Snapshot {
-        slots: vec![slot("cpu", 0, "idle", None)],
+        launcher: "direct".to_owned(),
+        slots: vec![SlotStatus {
+            held: Some(HeldStatus { place: "cpu".parse().unwrap(), how: How::Cordoned, since: NOW.plus_ms(-300_000) }),
+            ..slot("cpu", 0, "idle", None)
+        }],
         sectors: vec![
             waiting(3, "PreCommit1", "a chain head: no endpoint answers", None),
             waiting(4, "PreCommitting", "the base fee to fall below 5 nanoFIL", Some("epoch 4100")),
@@ -159,6 +168,7 @@ pub fn alarms() -> Snapshot {
         ..slot("cpu", 1, "quarantined", None)
     };
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![slot("cpu", 0, "idle", None), down],
         sectors: vec![SectorStatus {
             failure: Some("resource: writing layer 2: no space left on device".to_owned()),
@@ -182,6 +192,7 @@ pub fn alarms() -> Snapshot {
 /// All that was declared is there.
 pub fn met() -> Snapshot {
     Snapshot {
+        launcher: "direct".to_owned(),
         slots: vec![slot("cpu", 0, "idle", None)],
         sectors: vec![],
         counts: vec![("Proving".to_owned(), 5)],

@@ -2,6 +2,7 @@
 
 use crate::{
     manifest::{ChainSource, CpuSet, Identity, Key, Manifest},
+    supervisor::Places,
     units::Bytes,
 };
 use nix::{
@@ -68,6 +69,8 @@ pub struct Host {
     pub gpus: Vec<String>,
     /// Files a process may open.
     pub open_files: Option<u64>,
+    /// Why workers cannot be started in units of their own, when they cannot.
+    pub no_units: Option<String>,
 }
 
 impl Host {
@@ -85,6 +88,7 @@ impl Host {
             cpus: cpus.and_then(|text| text.trim().parse().ok()),
             memory: fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text)),
             gpus: gpus(Path::new("/proc/driver/nvidia/gpus")),
+            no_units: Places::of(&manifest.state.dir).can_start().err(),
             open_files: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
         }
     }

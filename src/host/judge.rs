@@ -3,10 +3,10 @@
 //! What can never work is a problem. What only does not work at this moment, such as a disk that is full, is a
 //! warning: a service that refused to start for it would stop proving too.
 
-use super::host::{Access, Host, SecretFile, presealed, token_files};
+use super::seen::{Access, Host, SecretFile, presealed, token_files};
 use crate::{
     control,
-    manifest::{Gpu, Key, Manifest, Problem, Setting},
+    manifest::{Gpu, Key, Launcher, Manifest, Problem, Setting},
     repo::{finalized_size, sealing_peak},
     units::Bytes,
 };
@@ -44,6 +44,7 @@ pub fn judge(manifest: &Manifest, settings: &BTreeMap<String, Setting>, host: &H
     judge.memory();
     judge.gpus();
     judge.open_files();
+    judge.launcher();
     judge.findings
 }
 
@@ -202,6 +203,13 @@ impl Judge<'_> {
                 self.problem(&key, what, has.clone());
             }
             left = left.saturating_sub(count);
+        }
+    }
+
+    fn launcher(&mut self) {
+        if let (Launcher::Systemd, Some(why)) = (self.manifest.workers.launcher, &self.host.no_units) {
+            let what = format!("has no socket to start workers at: {why}");
+            self.problem("workers.launcher", what, "direct or auto, or `systemctl start seald-worker.socket`");
         }
     }
 

@@ -1,0 +1,237 @@
+//! What is met at the sockets of earlier workers: good ones, dead ones, and some that lie. The liars are in this process,
+//! whose number and beginning they may say, so that everything else about them is right.
+
+use super::*;
+use crate::worker::{
+    INVOCATION, process,
+    protocol::{Hello, Identity, PROTOCOL, Running},
+};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+};
+
+/// A folder of workers' sockets, and a daemon that looks into it.
+struct Site {
+    folder: tempfile::TempDir,
+    rig: Rig,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rig = Rig::new(spec("exit 0", &[]));
+        rig.wanted.clear();
+        let places = &mut rig.supervisor.places;
+        (places.workers, places.exits) = (folder.path().to_owned(), folder.path().join("exits"));
+        // this process is not to be killed for what it pretends
+        let hour = Duration::from_secs(3_600);
+        (rig.supervisor.limits.silence, rig.supervisor.limits.grace) = (hour, hour);
+        Self { folder, rig }
+    }
+
+    fn door(&self) -> PathBuf {
+        self.rig.supervisor.places.new_door(&worker())
+    }
+
+    /// Somebody who says this to the first who connects, and then nothing; gives what is answered.
+    fn pretend(&self, says: String) -> (PathBuf, std::thread::JoinHandle<String>) {
+        let door = self.door();
+        let listener = UnixListener::bind(&door).unwrap();
+        let answer = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            writeln!(socket, "{says}").unwrap();
+            let mut answer = String::new();
+            BufReader::new(socket).read_line(&mut answer).unwrap();
+            answer
+        });
+        (door, answer)
+    }
+
+    async fn adopt(&mut self) -> Vec<Adopted> {
+        self.rig.supervisor.adopt(&BTreeMap::new(), self.rig.now).await
+    }
+
+    /// The words about the only one that was left alone.
+    fn stranger(&self) -> &str {
+        let [one] = self.rig.supervisor.strangers() else { panic!("{:?}", self.rig.supervisor.strangers()) };
+        one
+    }
+}
+
+/// What a liar was answered. Waited for beside the runtime, which may have to close a connection first.
+async fn joined<T: Send + 'static>(thread: std::thread::JoinHandle<T>) -> T {
+    timeout(LONG, tokio::task::spawn_blocking(|| thread.join().unwrap())).await.unwrap().unwrap()
+}
+
+fn identity() -> Identity {
+    let pid = std::process::id();
+    Identity {
+        slot: worker().slot,
+        instance: 0,
+        pid,
+        start_ticks: process::stat(pid).unwrap().start_ticks,
+        boot: process::boot().unwrap(),
+        invocation: None,
+    }
+}
+
+fn hello(identity: Option<Identity>) -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        prover: "simulated".to_owned(),
+        identity,
+        spec: None,
+        running: None,
+        ended: None,
+    }
+}
+
+fn said(hello: Hello) -> String {
+    serde_json::to_string(&Report::Hello(Box::new(hello))).unwrap()
+}
+
+fn running(task: u64) -> Running {
+    let far = UnixMillis::new(i64::MAX);
+    Running { task, about: params().about(), note: "n".to_owned(), started: UnixMillis::new(1), deadline: far }
+}
+
+#[tokio::test]
+async fn a_dead_workers_socket_is_removed_and_its_end_told_from_its_record() {
+    let mut site = Site::new();
+    let door = site.door();
+    drop(UnixListener::bind(&door).unwrap());
+    std::fs::write(door.with_extension(INVOCATION), "00ff").unwrap();
+    assert_eq!(site.adopt().await, []);
+    assert_eq!(site.rig.supervisor.strangers(), [""; 0]);
+    assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "socket and note are gone");
+}
+
+#[tokio::test]
+async fn who_cannot_be_believed_is_left_alone_and_named() {
+    let own = identity();
+    for (says, why) in [
+        ("garbage".to_owned(), "said something else than hello"),
+        (serde_json::to_string(&Report::Heartbeat).unwrap(), "said something else than hello"),
+        (said(hello(None)), "did not say which process it is"),
+        (said(hello(Some(Identity { start_ticks: own.start_ticks + 1, ..own.clone() }))), "which is another one now"),
+        (said(hello(Some(Identity { boot: "b".to_owned(), ..own.clone() }))), "started before the machine was"),
+        (said(hello(Some(Identity { pid: u32::MAX, ..own.clone() }))), "which cannot be"),
+        (
+            said(hello(Some(Identity {
+                pid: std::os::unix::process::parent_id(),
+                start_ticks: process::stat(std::os::unix::process::parent_id()).unwrap().start_ticks,
+                ..own.clone()
+            }))),
+            "and is process",
+        ),
+    ] {
+        let mut site = Site::new();
+        let (door, answer) = site.pretend(says.clone());
+        assert_eq!(site.adopt().await, [], "{says}");
+        assert!(site.stranger().contains(why), "{says}: {}", site.stranger());
+        assert!(door.exists(), "left alone");
+        assert_eq!(joined(answer).await, "", "nothing was ordered");
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_holds_up_nobody() {
+    let mut site = Site::new();
+    let mute = UnixListener::bind(site.door()).unwrap();
+    let (_, answer) = site.pretend(said(hello(Some(identity()))));
+    let adopted = timeout(LONG, site.adopt()).await.unwrap();
+    assert_eq!(adopted, [Adopted { worker: worker(), job: None }]);
+    assert!(site.stranger().contains("said no hello within"), "{}", site.stranger());
+    drop((site, mute));
+    joined(answer).await;
+}
+
+#[tokio::test]
+async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
+    let mut site = Site::new();
+    let older = Hello { protocol: 2, running: Some(running(5)), ..hello(Some(identity())) };
+    let door = site.door();
+    let listener = UnixListener::bind(&door).unwrap();
+    let wanted = spec("exit 0", &[]);
+    let old = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+        writeln!(socket, "{}", said(older)).unwrap();
+        // what this version never said
+        writeln!(socket, r#"{{"report":"mood"}}"#).unwrap();
+        writeln!(socket, "{}", serde_json::to_string(&done).unwrap()).unwrap();
+        let mut order = String::new();
+        BufReader::new(socket).read_line(&mut order).unwrap();
+        order
+    });
+    let adopted = site.adopt().await;
+    assert_eq!(adopted, [Adopted { worker: worker(), job: Some(running(5)) }]);
+    site.rig.wanted.insert(worker(), wanted);
+    assert_eq!(site.rig.notice().await, Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params });
+    assert_eq!(joined(old).await.trim(), r#"{"order":"leave"}"#);
+}
+
+#[tokio::test]
+async fn of_two_workers_in_one_place_the_one_with_a_job_stays() {
+    let mut site = Site::new();
+    let busy = Hello { running: Some(running(5)), ..hello(Some(identity())) };
+    let (_, idle) = site.pretend(said(hello(Some(identity()))));
+    let (_, kept) = site.pretend(said(busy));
+    assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: Some(running(5)) }]);
+    assert_eq!(joined(idle).await.trim(), r#"{"order":"leave"}"#);
+    assert_eq!(site.rig.supervisor.views().len(), 1);
+    site.rig.supervisor.shutdown(LONG).await;
+    assert_eq!(joined(kept).await, "", "it is let go of, not ended");
+}
+
+#[tokio::test]
+async fn what_ended_without_a_daemon_is_told_once_and_acknowledged() {
+    let mut site = Site::new();
+    let report = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+    let ended = Hello { ended: Some((running(5), Box::new(report))), ..hello(Some(identity())) };
+    let (_, answer) = site.pretend(said(ended));
+    assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: Some(running(5)) }]);
+    let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
+    let notice = site.rig.supervisor.on(event, site.rig.now);
+    assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params }));
+    site.rig.supervisor.acknowledge(&worker(), 5);
+    assert_eq!(joined(answer).await.trim(), r#"{"order":"ack","task":5}"#);
+}
+
+/// A daemon that stood still is let go of by its worker, and connects again as soon as it goes on.
+#[tokio::test]
+async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
+    for lost in [false, true] {
+        let mut site = Site::new();
+        let listener = UnixListener::bind(site.door()).unwrap();
+        let busy = Hello { running: Some(running(5)), ..hello(Some(identity())) };
+        let forgetful = if lost { hello(Some(identity())) } else { busy.clone() };
+        let old = std::thread::spawn(move || {
+            let greet = |hello: &Hello| -> UnixStream {
+                let (mut socket, _) = listener.accept().unwrap();
+                writeln!(socket, "{}", said(hello.clone())).unwrap();
+                socket
+            };
+            drop(greet(&busy));
+            let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+            let again = if lost {
+                let ended = Some((running(5), Box::new(done)));
+                greet(&Hello { ended, ..forgetful })
+            } else {
+                let mut socket = greet(&forgetful);
+                writeln!(socket, "{}", serde_json::to_string(&done).unwrap()).unwrap();
+                socket
+            };
+            BufReader::new(again).read_line(&mut String::new()).unwrap()
+        });
+        assert_eq!(site.adopt().await.len(), 1);
+        let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
+        let notice = site.rig.supervisor.on(event, site.rig.now);
+        assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params }));
+        drop(site);
+        joined(old).await;
+    }
+}
