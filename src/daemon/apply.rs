@@ -193,7 +193,7 @@ impl World {
         }
         let task = self.next_task();
         let job = Job::Params { size, mirror: self.manifest.params.mirror.clone() };
-        let (deadline, usual, note) = (workers::PARAMS_DEADLINE, Duration::ZERO, String::new());
+        let (deadline, usual, note) = (workers::PARAMS_DEADLINE, workers::PARAMS_USUAL, String::new());
         if self.supervisor.run(&worker, Assignment { task, job, deadline, usual, note }, now).is_ok() {
             self.params_task = Some(task);
         }

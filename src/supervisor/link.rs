@@ -12,7 +12,7 @@ use std::io;
 /// A worker and the connection to it.
 pub enum Link {
     /// Our child, which ends with us.
-    Child(Process),
+    Child(Box<Process>),
     /// In a unit of its own, which outlives us.
     Unit(Box<Unit>),
 }

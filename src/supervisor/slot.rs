@@ -2,7 +2,8 @@
 //!
 //! Failures in a row double the pause before the next start and end in quarantine; a healthy spell or a job done well
 //! forgets them. Too many failures within an hour end there too, whatever went well in between. Both are counted for
-//! the life of a daemon: a new one gives a new chance. Knows no process and no clock: time and chance are arguments.
+//! the life of a daemon: a new one gives a new chance. What could not even be started burns nothing and is tried again
+//! for as long as it takes. Knows no process and no clock: time and chance are arguments.
 
 use super::exit::Exit;
 use crate::units::UnixMillis;
@@ -217,6 +218,11 @@ impl Slot {
             State::Starting | State::Idle | State::Busy => {
                 let healthy = self.ready.is_some_and(|ready| now.ms_since(ready) >= patience.healthy_ms);
                 let failures = if healthy { 1 } else { self.failures.saturating_add(1) };
+                if let Exit::NotStarted(_) = exit {
+                    let failures = failures.min(patience.failures.saturating_sub(1));
+                    let until = now.plus_ms(pause(failures, chance, patience));
+                    return Self { state: State::Backoff { until }, failures, note, ..down };
+                }
                 let recent = |at: &&UnixMillis| now.ms_since(**at) < patience.within_ms;
                 let lately: Vec<_> = self.lately.iter().filter(recent).copied().chain([now]).collect();
                 let state = if failures >= patience.failures || lately.len() >= patience.burst {
@@ -340,6 +346,18 @@ mod tests {
         };
         assert_eq!(lived(14), State::Quarantined, "although each did a job");
         assert!(matches!(lived(16), State::Backoff { .. }));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_tried_again_for_as_long_as_it_takes() {
+        let mut slot = Slot::default();
+        for _ in 0..100 {
+            let now = slot.due().unwrap_or(at(0));
+            let exit = Exit::NotStarted("cannot ask for a worker".to_owned());
+            slot = after(&[Event::Wanted, Event::Exited { exit }], now, &slot).0;
+            assert!(slot.due().is_some_and(|due| due.ms_since(now) <= 1_250), "{slot:?}");
+        }
+        assert_eq!(slot.note.as_deref(), Some("cannot ask for a worker"));
     }
 
     fn any_event() -> impl Strategy<Value = Event> {

@@ -4,7 +4,7 @@ mod adopted;
 
 use super::*;
 use crate::{
-    units::{Hash32, MinerId, SectorNumber, SectorSize},
+    units::{Bytes, Hash32, MinerId, SectorNumber, SectorSize},
     worker::protocol::{About, Job, Report, SectorFiles, SectorRef},
 };
 use nix::sys::signal::Signal;
@@ -31,7 +31,16 @@ fn spec(script: &str, env: &[(&str, &Path)]) -> WorkerSpec {
     let mut env: BTreeMap<String, String> =
         env.iter().map(|(name, value)| ((*name).to_owned(), value.to_str().unwrap().to_owned())).collect();
     env.extend([("FAKE".to_owned(), script.to_owned()), ("PATH".to_owned(), path)]);
-    WorkerSpec { env, cpus: None, memory: None, prover: Prover::Simulated, life: Life::WithDaemon, generation: 1 }
+    WorkerSpec {
+        env,
+        cpus: None,
+        memory: None,
+        writable: Vec::new(),
+        network: false,
+        prover: Prover::Simulated,
+        life: Life::WithDaemon,
+        generation: 1,
+    }
 }
 
 /// This test binary, running only the named test. The arguments after the name are those of the test harness.
@@ -165,7 +174,7 @@ async fn whoever_does_not_speak_the_protocol_is_killed() {
 
 /// A line of shell that reports the end of a job.
 fn done(task: u64, about: About, outcome: Outcome) -> String {
-    format!("echo '{}' >&0;", serde_json::to_string(&Report::Done { task, about, outcome }).unwrap())
+    format!("echo '{}' >&0;", serde_json::to_string(&Report::Done { task, about, outcome, peak: None }).unwrap())
 }
 
 // matrix: E9
@@ -188,7 +197,7 @@ async fn a_result_that_is_told_twice_counts_once() {
     let mut rig = Rig::fake(&format!("read order; {told} {told} sleep 1000"));
     rig.ready().await;
     rig.run(1, params(), LONG);
-    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::Params });
+    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::Params, peak: None });
     assert_eq!(rig.down().await, "reported the end of job 1, which it does not have");
 }
 
@@ -246,7 +255,9 @@ fn the_worker() {
             prover: Prover::Simulated,
             cpus: None,
             memory: None,
-            attach: None,
+            writable: Vec::new(),
+            network: false,
+            attach: std::env::var_os("SEALD_TEST_DOOR").map(Into::into),
             spec: None,
             invocation: None,
         };
@@ -269,7 +280,11 @@ async fn a_real_worker_works_reports_and_drains() {
     let busy = rig.supervisor.run(&worker(), assignment(2, params(), LONG), rig.now).unwrap_err();
     assert_eq!(busy.to_string(), "worker cpu/0 is busy");
     assert_eq!(rig.view().task.unwrap().stage, Some(Stage::PreCommit1));
-    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::PreCommit1 });
+    let notice = rig.notice().await;
+    let Notice::Done { task: 1, outcome: Outcome::PreCommit1, peak: Some(peak), .. } = notice else {
+        panic!("{notice:?}")
+    };
+    assert!(peak > Bytes::new(1 << 20), "{peak}");
     assert!(repo.path().join("work/s-t01000-7/pc1.json").exists());
 
     rig.run(2, precommit1(&repo.path().join("missing")), LONG);
@@ -279,7 +294,7 @@ async fn a_real_worker_works_reports_and_drains() {
 
     rig.run(3, params(), LONG);
     rig.wanted.clear();
-    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 3, outcome: Outcome::Params });
+    assert!(matches!(rig.notice().await, Notice::Done { task: 3, outcome: Outcome::Params, .. }));
     assert_eq!(rig.down().await, "left as asked");
     rig.supervisor.reconcile(&rig.wanted, rig.now);
     assert_eq!(rig.supervisor.views(), []);
@@ -401,11 +416,11 @@ async fn a_worker_that_nobody_can_start_says_what_to_do() {
     assert!(why.starts_with("cannot ask") && why.contains("is seald-worker.socket active?"), "{why}");
     // as systemd does above MaxConnections=
     let listener = std::os::unix::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
-    let refuse = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let refuse = tokio::task::spawn_blocking(move || drop(listener.accept().unwrap()));
     rig.now = rig.now.plus_ms(100_000);
     let why = rig.down().await;
     assert!(why.contains("before a hello") && why.contains("MaxConnections="), "{why}");
-    refuse.join().unwrap();
+    refuse.await.unwrap();
 }
 
 const CRASHES: usize = 1_000;
@@ -419,8 +434,9 @@ async fn the_crashes() {
     let folder = tempfile::tempdir().unwrap();
     let mut rig = Rig::new(spec("exit 3", &[]));
     rig.supervisor.places.spawn = folder.path().join("spawn.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
-    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let listener = tokio::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
+    let mut refusing = JoinSet::new();
+    refusing.spawn(async move { while listener.accept().await.is_ok() {} });
     rig.supervisor.patience =
         Patience { first_ms: 1, cap_ms: 1, healthy_ms: 1_000, failures: u32::MAX, burst: usize::MAX, within_ms: 1 };
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();

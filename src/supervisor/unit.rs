@@ -194,9 +194,10 @@ impl Unit {
     pub fn signal(&mut self, signal: Signal) {
         match &self.known {
             Some(known) => {
-                let signal = rustix::process::Signal::from_named_raw(signal as i32);
-                // fails only when it is gone, which is what is wanted
-                signal.map(|signal| pidfd_send_signal(known.handle.get_ref(), signal).unwrap_or_default());
+                if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
+                    // fails only when it is gone, which is what is wanted
+                    pidfd_send_signal(known.handle.get_ref(), signal).unwrap_or_default();
+                }
             }
             // without a daemon it leaves by itself: nobody heard its hello
             None => self.wire = None,

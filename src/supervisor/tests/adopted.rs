@@ -2,6 +2,7 @@
 //! whose number and beginning they may say, so that everything else about them is right.
 
 use super::*;
+use crate::supervisor::process::Seen;
 use crate::worker::{
     INVOCATION, process,
     protocol::{Hello, Identity, PROTOCOL, Running},
@@ -36,10 +37,10 @@ impl Site {
     }
 
     /// Somebody who says this to the first who connects, and then nothing; gives what is answered.
-    fn pretend(&self, says: String) -> (PathBuf, std::thread::JoinHandle<String>) {
+    fn pretend(&self, says: String) -> (PathBuf, tokio::task::JoinHandle<String>) {
         let door = self.door();
         let listener = UnixListener::bind(&door).unwrap();
-        let answer = std::thread::spawn(move || {
+        let answer = tokio::task::spawn_blocking(move || {
             let (mut socket, _) = listener.accept().unwrap();
             writeln!(socket, "{says}").unwrap();
             let mut answer = String::new();
@@ -61,8 +62,8 @@ impl Site {
 }
 
 /// What a liar was answered. Waited for beside the runtime, which may have to close a connection first.
-async fn joined<T: Send + 'static>(thread: std::thread::JoinHandle<T>) -> T {
-    timeout(LONG, tokio::task::spawn_blocking(|| thread.join().unwrap())).await.unwrap().unwrap()
+async fn joined<T>(thread: tokio::task::JoinHandle<T>) -> T {
+    timeout(LONG, thread).await.unwrap().unwrap()
 }
 
 fn identity() -> Identity {
@@ -84,6 +85,7 @@ fn hello(identity: Option<Identity>) -> Hello {
         prover: "simulated".to_owned(),
         identity,
         spec: None,
+        sandbox: None,
         running: None,
         ended: None,
     }
@@ -156,9 +158,9 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     let door = site.door();
     let listener = UnixListener::bind(&door).unwrap();
     let wanted = spec("exit 0", &[]);
-    let old = std::thread::spawn(move || {
+    let old = tokio::task::spawn_blocking(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+        let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
         writeln!(socket, "{}", said(older)).unwrap();
         // what this version never said
         writeln!(socket, r#"{{"report":"mood"}}"#).unwrap();
@@ -170,7 +172,10 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     let adopted = site.adopt().await;
     assert_eq!(adopted, [Adopted { worker: worker(), job: Some(running(5)) }]);
     site.rig.wanted.insert(worker(), wanted);
-    assert_eq!(site.rig.notice().await, Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params });
+    assert_eq!(
+        site.rig.notice().await,
+        Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }
+    );
     assert_eq!(joined(old).await.trim(), r#"{"order":"leave"}"#);
 }
 
@@ -190,13 +195,13 @@ async fn of_two_workers_in_one_place_the_one_with_a_job_stays() {
 #[tokio::test]
 async fn what_ended_without_a_daemon_is_told_once_and_acknowledged() {
     let mut site = Site::new();
-    let report = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+    let report = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
     let ended = Hello { ended: Some((running(5), Box::new(report))), ..hello(Some(identity())) };
     let (_, answer) = site.pretend(said(ended));
     assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: Some(running(5)) }]);
     let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
     let notice = site.rig.supervisor.on(event, site.rig.now);
-    assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params }));
+    assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }));
     site.rig.supervisor.acknowledge(&worker(), 5);
     assert_eq!(joined(answer).await.trim(), r#"{"order":"ack","task":5}"#);
 }
@@ -209,14 +214,14 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
         let listener = UnixListener::bind(site.door()).unwrap();
         let busy = Hello { running: Some(running(5)), ..hello(Some(identity())) };
         let forgetful = if lost { hello(Some(identity())) } else { busy.clone() };
-        let old = std::thread::spawn(move || {
+        let old = tokio::task::spawn_blocking(move || {
             let greet = |hello: &Hello| -> UnixStream {
                 let (mut socket, _) = listener.accept().unwrap();
                 writeln!(socket, "{}", said(hello.clone())).unwrap();
                 socket
             };
             drop(greet(&busy));
-            let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+            let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
             let again = if lost {
                 let ended = Some((running(5), Box::new(done)));
                 greet(&Hello { ended, ..forgetful })
@@ -230,8 +235,34 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
         assert_eq!(site.adopt().await.len(), 1);
         let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
         let notice = site.rig.supervisor.on(event, site.rig.now);
-        assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params }));
+        assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }));
         drop(site);
         joined(old).await;
     }
+}
+
+#[tokio::test]
+async fn a_real_worker_is_found_again_and_ended_through_its_handle() {
+    let mut site = Site::new();
+    let repo = tempfile::tempdir().unwrap();
+    let mut start = real_worker("", repo.path());
+    start.env.insert("SEALD_TEST_DOOR".to_owned(), site.door().to_str().unwrap().to_owned());
+    start.env.insert("SEALD_SIMULATED_STAGE_MS".to_owned(), "600000".to_owned());
+    let mut first = Process::start(Path::new(FAKE), &[], &start.env).unwrap();
+    loop {
+        match timeout(LONG, first.next()).await.unwrap() {
+            // its hello: it listens
+            Seen::Control(_) => break,
+            Seen::Log(_) => {}
+            end @ (Seen::Closed | Seen::Exited(_)) => panic!("{end:?}"),
+        }
+    }
+    assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: None }]);
+    assert_eq!(site.rig.view().pid, first.pid());
+    assert!(site.rig.view().note.unwrap().contains("another version"), "nobody said what it was started as");
+    site.rig.run(7, precommit1(repo.path()), Duration::from_millis(50));
+    let notice = site.rig.notice().await;
+    let error = "ran past its deadline".to_owned();
+    assert_eq!(notice, Notice::Lost { worker: worker(), task: 7, class: Class::Worker, error });
+    assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "its socket is gone");
 }
