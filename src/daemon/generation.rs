@@ -206,6 +206,10 @@ impl World {
         }
         self.desired = desired;
         self.manifest = Arc::new(manifest);
+        // it is in force all the same; what is held is read again then
+        if let Err(error) = self.keep_held().await {
+            self.doubt(&error);
+        }
         Ok(())
     }
 

@@ -75,6 +75,12 @@ pub const METRICS: &[Metric] = &[
     gauge("seald_facts_timestamp_seconds", &[], "When the facts of this page were true, Unix time.", |s| {
         one(seconds_at(s.at))
     }),
+    gauge("seald_manifest_generation", &[], "Generation of the manifest that is in force; absent without one.", |s| {
+        maybe(s.generation.map(|generation| generation.number))
+    }),
+    gauge("seald_manifest_applied_timestamp_seconds", &[], "Since when it is in force, Unix time.", |s| {
+        maybe(s.generation.map(|generation| seconds_at(generation.since)))
+    }),
     gauge("seald_preparing", &[], "Pieces of start-up work still going on.", |s| one(count(s.preparing.len()))),
     gauge("seald_alarms", &["about"], "Alarms raised now, by the kind of thing they are about.", alarms),
     gauge("seald_target_sectors", &[], "Sectors wanted in all, declared or ordered.", |s| one(s.target.wanted)),
