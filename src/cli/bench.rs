@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     clock,
-    daemon::{self, Ending, Until},
-    manifest::{self, File, Manifest, Overrides},
+    daemon::{self, Ending, Proposal, Source, Until},
+    manifest::{self, File, Overrides},
     proofs::{
         PoRep, Prover, params,
         stages::{self, Replica},
@@ -153,8 +153,11 @@ impl Drop for Scratch {
 
 /// Lets a daemon seal that many sectors with the simulated prover.
 fn schedule(scratch: &Path, sectors: u64) -> Outcome<Scheduling> {
+    let (source, proposal) = manifest(scratch, sectors)?;
     let options = daemon::Options {
-        manifest: manifest(scratch, sectors)?,
+        source,
+        state_dir: proposal.loaded.manifest.state.dir.clone(),
+        proposal: Some(proposal),
         prover: Prover::Simulated,
         until: Until::Target,
         devnet_epoch_ms: Some(EPOCH_MS),
@@ -167,7 +170,7 @@ fn schedule(scratch: &Path, sectors: u64) -> Outcome<Scheduling> {
     }
 }
 
-fn manifest(scratch: &Path, sectors: u64) -> Outcome<Manifest> {
+fn manifest(scratch: &Path, sectors: u64) -> Outcome<(Source, Proposal)> {
     let text = format!(
         "miner.sector_size = '2KiB'\n\
          miner.create = {{ owner = 'default', worker = 'default' }}\n\
@@ -177,13 +180,15 @@ fn manifest(scratch: &Path, sectors: u64) -> Outcome<Manifest> {
          slot.bench = {{ tasks = ['precommit1', 'precommit2', 'commit', 'finalize'], count = 4 }}\n\
          pledge.sectors = {sectors}\n"
     );
-    let file = File { path: scratch.join("seald.toml"), text };
-    let overrides = Overrides { cwd: scratch.to_owned(), ..Overrides::default() };
+    let path = scratch.join("seald.toml");
+    let source =
+        Source { path: path.clone(), overrides: Overrides { cwd: scratch.to_owned(), ..Overrides::default() } };
     let told = |problems: Vec<manifest::Problem>| {
         let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
         Failure::new(format!("the manifest of the benchmark is wrong:{lines}"), "report this")
     };
-    manifest::parse(&[file], &overrides).map(|loaded| loaded.manifest).map_err(told)
+    let proposal = source.parse(vec![File { path, text }]).map_err(told)?;
+    Ok((source, proposal))
 }
 
 /// Each stage by seald and by the library, in turns: seald first, which pays for what the process reads once.

@@ -2,8 +2,6 @@
 //!
 //! Changes nothing and starts nothing: it is safe beside a running daemon.
 
-mod host;
-mod judge;
 #[cfg(test)]
 mod tests;
 
@@ -13,12 +11,12 @@ use super::{
 };
 use crate::{
     daemon,
+    host::{judge, seen::Host},
     manifest::{self, Loaded, Manifest, Origin, Overrides, Problem, Setting},
     proofs::params,
     supervisor::Places,
     worker::Life,
 };
-use host::Host;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

@@ -19,6 +19,9 @@ pub enum Exit {
     BadManifest = 3,
     /// A start would change something.
     Pending = 4,
+    /// The daemon was not started, as its manifest has problems: starting it again would find them again (EX_CONFIG of
+    /// sysexits.h, which the unit's RestartPreventExitStatus= names).
+    Configuration = 78,
 }
 
 impl Exit {
@@ -29,7 +32,8 @@ Exit codes:
   1  failed, or something needs an operator (alarms, daemon not running)
   2  the command line is wrong
   3  the manifest has problems
-  4  changes are pending (plan)";
+  4  changes are pending (plan)
+ 78  the daemon was not started: its manifest has problems (run)";
 }
 
 impl From<Exit> for ExitCode {
@@ -40,6 +44,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::BadManifest => 3,
             Exit::Pending => 4,
+            Exit::Configuration => 78,
         })
     }
 }

@@ -30,10 +30,12 @@ pub struct InitArgs {
 /// # Errors
 /// Something could not be made or found.
 pub fn run(global: &Global, args: &InitArgs) -> Outcome {
-    let loaded = global.load()?;
+    let proposal = global.propose()?;
     log::start(global.log.as_deref().unwrap_or("info"), &log::Sink::choose())?;
     let options = Options {
-        manifest: loaded.manifest,
+        source: global.source()?,
+        state_dir: proposal.loaded.manifest.state.dir.clone(),
+        proposal: Some(proposal),
         prover: args.prover.prover(),
         until: daemon::Until::Prepared,
         devnet_epoch_ms: None,

@@ -9,10 +9,13 @@ pub mod info;
 pub mod init;
 pub mod live;
 pub mod log;
+pub mod logs;
 pub mod man;
+pub mod metrics;
 pub mod orders;
 pub mod params;
 pub mod plan;
+pub mod reload;
 pub mod run;
 pub mod screen;
 pub mod sectors;
@@ -22,8 +25,10 @@ pub mod status;
 pub mod version;
 
 use crate::{
+    control::ManifestOrder,
     control::SlotOrder,
-    manifest::{self, Loaded, Overrides},
+    daemon::{Proposal, Source},
+    manifest::{Loaded, Overrides},
     proofs::Prover,
     status::paint::Colour,
     supervisor,
@@ -80,12 +85,20 @@ impl Global {
         overrides.or_help("start seald in a folder that is there")
     }
 
-    /// The manifest, which must be right.
+    /// Where the manifest is read, now and again.
+    ///
+    /// # Errors
+    /// The working directory cannot be read.
+    pub fn source(&self) -> Outcome<Source> {
+        Ok(Source { path: self.config.clone(), overrides: self.overrides()? })
+    }
+
+    /// The manifest with its texts; it must be right.
     ///
     /// # Errors
     /// Every problem of it, with [`Exit::BadManifest`].
-    pub fn load(&self) -> Outcome<Loaded> {
-        manifest::load(&self.config, &self.overrides()?).map_err(|problems| {
+    pub fn propose(&self) -> Outcome<Proposal> {
+        self.source()?.read().map_err(|problems| {
             let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             let config = self.config.display();
             let failure = Failure::new(
@@ -94,6 +107,14 @@ impl Global {
             );
             failure.exit(Exit::BadManifest)
         })
+    }
+
+    /// The manifest, which must be right.
+    ///
+    /// # Errors
+    /// As [`Global::propose`].
+    pub fn load(&self) -> Outcome<Loaded> {
+        self.propose().map(|proposal| proposal.loaded)
     }
 
     /// Starts logging at the level of `--log`, or else at `level`: to the journal under systemd, else to stderr.
@@ -136,6 +157,10 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Show what a start would do, in order, and what it would wait for
     Plan(plan::PlanArgs),
+    /// Bring the manifest as it is now into force; a wrong one changes nothing
+    Reload(reload::ReloadArgs),
+    /// Bring the manifest that was in force before the present one into force again
+    Rollback(reload::ReloadArgs),
     /// Show what the daemon does, how far it is, and what needs an operator
     Status(status::StatusArgs),
     /// Look at sectors, and give orders about them
@@ -150,6 +175,10 @@ pub enum Command {
     Resume(slots::WhichArgs),
     /// Show the miner on chain: power, balances, sectors by state
     Info(info::InfoArgs),
+    /// Show what was logged, all of it or about one sector or slot
+    Logs(logs::LogsArgs),
+    /// Print the status as metrics for Prometheus
+    Metrics(metrics::MetricsArgs),
     /// Do only what must exist before sealing can start, then end
     Init(init::InitArgs),
     /// Check or make available the proof parameters
@@ -200,6 +229,8 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Run(args) => run::run(global, &args),
         Command::Check(args) => check::run(global, &args),
         Command::Plan(args) => plan::run(global, &args),
+        Command::Reload(args) => reload::run(global, &args, ManifestOrder::Reload),
+        Command::Rollback(args) => reload::run(global, &args, ManifestOrder::Rollback),
         Command::Status(args) => status::run(global, &args),
         Command::Sectors(args) => sectors::run(global, &args),
         Command::Cordon(args) => slots::order(global, &args, SlotOrder::Cordon),
@@ -207,6 +238,8 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Pause(args) => slots::pause(global, &args),
         Command::Resume(args) => slots::order(global, &args, SlotOrder::Resume),
         Command::Info(args) => info::run(global, &args),
+        Command::Logs(args) => logs::run(global, &args),
+        Command::Metrics(args) => metrics::run(global, &args),
         Command::Init(args) => init::run(global, &args),
         Command::Params(args) => params::run(global, &args),
         Command::Bench(args) => bench::run(global, &args),

@@ -120,6 +120,22 @@ pub fn ask<T, F: Future<Output = Result<T, ClientError>>>(
     runtime()?.block_on(what(client)).map_err(explained)
 }
 
+/// Asks the daemon of this manifest's state folder for what can be had without one too; `None` when none runs.
+///
+/// # Errors
+/// It runs, and does not let this user ask, or cannot answer.
+pub fn asked<T, F: Future<Output = Result<T, ClientError>>>(
+    global: &Global,
+    what: impl FnOnce(Client) -> F,
+) -> Outcome<Option<T>> {
+    let client = match Client::connect(&state_dir::find(global)) {
+        Ok(client) => client,
+        Err(ClientError::NotRunning { .. } | ClientError::TooLong { .. }) => return Ok(None),
+        Err(error) => return Err(explained(global, error)),
+    };
+    runtime()?.block_on(what(client)).map(Some).map_err(|error| explained(global, error))
+}
+
 /// An error of the control socket with what to do about it.
 pub fn explained(global: &Global, error: ClientError) -> Failure {
     let help = match &error {
@@ -128,7 +144,10 @@ pub fn explained(global: &Global, error: ClientError) -> Failure {
             let config = global.config.display();
             format!("start it with `seald run --config {config}`, or with `systemctl start seald`; then ask again")
         }
-        ClientError::Forbidden { .. } => "run this as root or as the user seald runs as".to_owned(),
+        ClientError::Forbidden { .. } => {
+            "have root run `adduser YOU GROUP` with the group of that folder, then log in again; or run this as root"
+                .to_owned()
+        }
         ClientError::NoAnswer(_) => {
             "see with `seald status` whether it runs, and with `seald sectors show` whether it did it all the same"
                 .to_owned()

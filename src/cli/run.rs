@@ -5,7 +5,7 @@ use super::{
     Global, ProverArgs,
     failure::{Exit, Failure, OrHelp as _, Outcome, print},
     live::{self, Output},
-    log,
+    log, state_dir,
 };
 use crate::{
     clock,
@@ -22,6 +22,9 @@ pub struct RunArgs {
     /// End with 0 and a summary once every declared target is proven on chain
     #[arg(long)]
     pub until_target: bool,
+    /// Without a manifest, start all the same, say what to write, and wait for `seald reload`
+    #[arg(long)]
+    pub wait_for_manifest: bool,
     /// Milliseconds of an epoch of the devnet that this daemon starts, for tests
     #[arg(long, hide = true, value_name = "MS")]
     pub devnet_epoch_ms: Option<u64>,
@@ -35,16 +38,22 @@ pub struct RunArgs {
 /// # Errors
 /// The daemon could not start or had to end.
 pub fn run(global: &Global, args: &RunArgs) -> Outcome {
-    let loaded = global.load()?;
-    let dir = loaded.manifest.state.dir.clone();
-    std::fs::create_dir_all(&dir).or_help(&format!("let this user make {}, or set state.dir", dir.display()))?;
-    let log_file = dir.join(log::FILE);
+    let source = global.source()?;
+    let waits = args.wait_for_manifest && source.is_unwritten();
+    let proposal = if waits { None } else { Some(global.propose().map_err(|wrong| wrong.exit(Exit::Configuration))?) };
+    let declared = proposal.as_ref().map(|proposal| proposal.loaded.manifest.state.dir.clone());
+    let state_dir = declared.unwrap_or_else(|| state_dir::find(global));
+    let help = format!("let this user make {}, or set state.dir", state_dir.display());
+    daemon::lock::make_folder(&state_dir).or_help(&help)?;
+    let log_file = state_dir.join(log::FILE);
     log::start(global.log.as_deref().unwrap_or("info"), &log::Sink::choose_for_run(log_file.clone()))?;
-    for warning in &loaded.warnings {
+    for warning in proposal.iter().flat_map(|proposal| &proposal.loaded.warnings) {
         tracing::warn!("{warning}");
     }
     let options = Options {
-        manifest: loaded.manifest,
+        source,
+        proposal,
+        state_dir,
         prover: args.prover.prover(),
         until: if args.until_target { daemon::Until::Target } else { daemon::Until::Asked },
         devnet_epoch_ms: args.devnet_epoch_ms,

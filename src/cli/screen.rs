@@ -14,6 +14,11 @@ impl Screen {
         Self(bar.with_style(style).with_finish(ProgressFinish::Abandon))
     }
 
+    /// Whether stdout is a terminal.
+    pub fn is_shown(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
     /// Shows `text` in place of what was shown; `false` when stdout is no terminal.
     pub fn draw(&self, text: &str) -> bool {
         if self.0.is_hidden() {

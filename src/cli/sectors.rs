@@ -1,21 +1,23 @@
-//! `seald sectors`: what the database knows of sectors, with what the daemon last said about them. The verbs that change
-//! something are in `orders`.
+//! `seald sectors`: what is known of sectors, asked of the running daemon, or read from the database when none runs. The
+//! verbs that change something are in `orders`.
 
 use super::{
     Global, colour,
     failure::{Exit, Failure, OrHelp as _, Outcome, print, print_json},
-    orders::{self, OrderArgs, PledgeArgs, SetStateArgs},
+    orders::{self, OrderArgs, PledgeArgs, SetStateArgs, asked},
     runtime, state_dir, status,
 };
 use crate::{
     clock,
+    control::{Client, Refused},
+    daemon::reading,
     manifest::Manifest,
-    sector::{Record, State, operator::Order},
+    sector::{State, operator::Order},
     status::{
         DaemonState, Report,
-        sectors::{Choice, HistoryLine, List, Show},
+        sectors::{Choice, Show},
     },
-    store::{HistoryEntry, Store, StoreError, Unreadable},
+    store::{Store, StoreError},
     units::SectorNumber,
 };
 use clap::{Args, Subcommand};
@@ -84,11 +86,9 @@ pub struct ShowArgs {
 /// # Errors
 /// The database cannot be read, there is no such sector, or the daemon could not or did not do what was asked.
 pub fn run(global: &Global, args: &SectorsArgs) -> Outcome {
-    // without facts from the daemon the database is shown alone
-    let last = || status::read(global, &state_dir::find(global)).ok();
     match &args.verb {
-        Verb::List(args) => list(global, args, last().as_ref()).map(|()| Exit::Well),
-        Verb::Show(args) => show(global, args, last().as_ref()).map(|()| Exit::Well),
+        Verb::List(args) => list(global, args).map(|()| Exit::Well),
+        Verb::Show(args) => show(global, args).map(|()| Exit::Well),
         Verb::Pledge(args) => orders::pledge(global, args),
         Verb::Retry(args) => orders::order(global, args, Order::Retry),
         Verb::Remove(args) => orders::order(global, args, Order::Remove),
@@ -97,48 +97,48 @@ pub fn run(global: &Global, args: &SectorsArgs) -> Outcome {
     }
 }
 
-fn list(global: &Global, args: &ListArgs, last: Option<&Report>) -> Outcome<()> {
-    let (records, unreadable) = read_all(global)?;
-    let unreadable = unreadable.into_iter().map(|Unreadable { what, error }| format!("{what}: {error}")).collect();
+fn list(global: &Global, args: &ListArgs) -> Outcome<()> {
     let ListArgs { state, why, failed, waiting, json } = args;
     let choice = Choice { state: *state, why: why.clone(), failed: *failed, waiting: *waiting };
-    let list = List::new(&records, unreadable, &choice, last.map(|report| &report.snapshot));
+    let list = match asked(global, async |client: Client| client.sectors(&choice).await)? {
+        Some(list) => list,
+        None => {
+            let (manifest, last) = (global.load()?.manifest, last(global));
+            let last = last.as_ref().map(|report| &report.snapshot);
+            runtime()?.block_on(async { reading::list(&open(&manifest).await?, &choice, last).await.or_help(LOOK) })?
+        }
+    };
     if *json { print_json(&list) } else { print(&list.render(clock::now(), colour())) }
 }
 
-fn show(global: &Global, args: &ShowArgs, last: Option<&Report>) -> Outcome<()> {
-    let help = "`seald sectors list` shows the sectors there are";
-    let found = read_one(global, args.number)?;
-    let (record, history) = found.ok_or_else(|| Failure::new(format!("there is no sector {}", args.number), help))?;
-    let history = history.into_iter().map(|HistoryEntry { at, event, applied }| HistoryLine { at, event, applied });
-    let daemon = last.map_or(DaemonState::Stopped, |report| report.daemon);
-    let show = Show::new(record, history.collect(), daemon, last.map(|report| &report.snapshot));
+fn show(global: &Global, args: &ShowArgs) -> Outcome<()> {
+    let number = args.number;
+    let show = match asked(global, async |client: Client| client.sector(number).await)? {
+        Some(show) => show,
+        None => offline(global, number)?,
+    };
     if args.json { print_json(&show) } else { print(&show.render(clock::now(), colour())) }
 }
 
-/// Every sector, and the rows that cannot be read.
-fn read_all(global: &Global) -> Outcome<(Vec<Record>, Vec<Unreadable>)> {
-    let manifest = global.load()?.manifest;
-    runtime()?.block_on(async { open(&manifest).await?.sectors().await.or_help(LOOK) })
+/// Everything about one sector, read beside no daemon.
+fn offline(global: &Global, number: SectorNumber) -> Outcome<Show> {
+    let (manifest, last) = (global.load()?.manifest, last(global));
+    let daemon = last.as_ref().map_or(DaemonState::Stopped, |report| report.daemon);
+    let last = last.as_ref().map(|report| &report.snapshot);
+    let refused = |Refused { error, help, .. }| Failure::new(error, help);
+    runtime()?.block_on(async {
+        match reading::show(&open(&manifest).await?, number, daemon, last).await {
+            Ok(Some(show)) => Ok(show),
+            Ok(None) => Err(refused(reading::no_sector(number))),
+            Err(StoreError::Unreadable { error, .. }) => Err(refused(reading::quarantined(number, &error))),
+            Err(error) => Err(error).or_help(LOOK),
+        }
+    })
 }
 
-/// One sector with its history, oldest first; `None` when there is none of that number.
-fn read_one(global: &Global, number: SectorNumber) -> Outcome<Option<(Record, Vec<HistoryEntry>)>> {
-    let manifest = global.load()?.manifest;
-    runtime()?.block_on(async {
-        let store = open(&manifest).await?;
-        let record = match store.sector(number).await {
-            Ok(Some(record)) => record,
-            Ok(None) => return Ok(None),
-            Err(StoreError::Unreadable { error, .. }) => {
-                let what = format!("sector {number} is quarantined, its record cannot be read: {error}");
-                let help = "restore the database from a backup; seald seals the others, and keeps this one's files";
-                return Err(Failure::new(what, help));
-            }
-            Err(error) => return Err(error).or_help(LOOK),
-        };
-        Ok(Some((record, store.history(number).await.or_help(LOOK)?)))
-    })
+/// What a daemon that does not run any more said last; without it the database is shown alone.
+fn last(global: &Global) -> Option<Report> {
+    status::read(global, &state_dir::find(global)).ok()
 }
 
 const LOOK: &str = "look at the database that state.url of the manifest names";

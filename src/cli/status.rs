@@ -1,15 +1,18 @@
-//! `seald status`: the daemon's last snapshot, and whether the daemon runs. Reads two small files and nothing
-//! else: no runtime, no database, no chain, and no manifest that would have to be right.
+//! `seald status`: what the daemon says over its socket; when none runs, its last snapshot from a file. Needs no database, no
+//! chain, and no manifest that would have to be right.
 
 use super::{
     Global, colour,
     failure::{Exit, Failure, OrHelp as _, Outcome, print, print_json},
+    orders::explained,
+    runtime,
     screen::Screen,
     state_dir,
 };
 use crate::{
     clock,
-    status::{DaemonState, Report, Snapshot, changes::Narrator, text},
+    control::{Client, ClientError, Lines},
+    status::{DaemonState, Report, Snapshot, changes::Narrator, events::Line, text, words},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -19,6 +22,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::time;
 
 /// Name of the snapshot in the state folder. The daemon replaces it in one rename.
 pub const FILE: &str = "status.json";
@@ -34,7 +38,7 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Show it again every second until Ctrl-C; with --json, a line for every change
+    /// Follow it until Ctrl-C; with --json, a line for every change, as GET /v1/events of the control socket has them
     #[arg(long)]
     pub watch: bool,
     /// Folder of the daemon's state, instead of the manifest's state.dir
@@ -49,9 +53,9 @@ pub struct StatusArgs {
 pub fn run(global: &Global, args: &StatusArgs) -> Outcome {
     let dir = args.state_dir.clone().unwrap_or_else(|| state_dir::find(global));
     if args.watch {
-        return watch(global, &dir, args.json);
+        return runtime()?.block_on(watch(global, &dir, args.json));
     }
-    let report = read(global, &dir)?;
+    let report = current(global, &dir)?;
     if args.json {
         print_json(&report)?;
     } else {
@@ -60,25 +64,97 @@ pub fn run(global: &Global, args: &StatusArgs) -> Outcome {
     Ok(if report.is_well() { Exit::Well } else { Exit::Failed })
 }
 
-fn watch(global: &Global, dir: &Path, json: bool) -> Outcome {
-    let screen = Screen::new();
-    let mut narrator = Narrator::default();
-    let mut last = None;
-    loop {
-        let report = read(global, dir)?;
-        let drawn = !json && screen.draw(&text::render(&report.snapshot, clock::now(), colour(), report.daemon));
-        let key = Some((report.daemon, report.snapshot.at));
-        if !drawn && key != last {
-            last = key;
-            let lines = if json { vec![json_line(&report)?] } else { narrator.tell(&report.snapshot) };
-            print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-        }
-        std::thread::sleep(WATCH_EVERY);
+/// What the running daemon says now, or else what it said last.
+///
+/// # Errors
+/// As [`read`], and when this user may not ask the daemon.
+pub fn current(global: &Global, dir: &Path) -> Outcome<Report> {
+    let client = match Client::connect(dir) {
+        Ok(client) => client,
+        Err(ClientError::NotRunning { .. } | ClientError::TooLong { .. }) => return read(global, dir),
+        Err(error) => return Err(explained(global, error)),
+    };
+    match runtime()?.block_on(client.status()) {
+        Ok(snapshot) => Ok(Report::new(snapshot, DaemonState::Running, clock::now())),
+        // one that hangs says nothing; the file tells since when
+        Err(ClientError::NoAnswer(_)) => read(global, dir),
+        Err(error) => Err(explained(global, error)),
     }
 }
 
-fn json_line(report: &Report) -> Outcome<String> {
-    serde_json::to_string(report).or_help("this is a defect of seald: report it")
+/// Where `--watch` shows what it hears.
+struct View {
+    json: bool,
+    screen: Screen,
+    narrator: Narrator,
+    /// The daemon was said to be away.
+    away: bool,
+}
+
+/// Follows the daemon's event stream; while no daemon runs, says so and waits for one.
+async fn watch(global: &Global, dir: &Path, json: bool) -> Outcome {
+    let mut view = View { json, screen: Screen::new(), narrator: Narrator::default(), away: false };
+    let mut again = time::interval(WATCH_EVERY);
+    again.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    loop {
+        again.tick().await;
+        match Client::connect(dir) {
+            Ok(client) => match client.events().await {
+                Ok(lines) => follow(lines, &mut view).await?,
+                // it ended meanwhile
+                Err(ClientError::NoAnswer(_)) => {}
+                Err(error) => return Err(explained(global, error)),
+            },
+            Err(ClientError::NotRunning { .. } | ClientError::TooLong { .. }) => view.down(&read(global, dir)?)?,
+            Err(error) => return Err(explained(global, error)),
+        }
+    }
+}
+
+/// Until the daemon ends.
+async fn follow(mut lines: Lines, view: &mut View) -> Outcome<()> {
+    loop {
+        match lines.next().await {
+            Ok(Some(line)) => view.hear(&line)?,
+            Ok(None) | Err(ClientError::NoAnswer(_)) => return Ok(()),
+            Err(error) => return Err(error).or_help("this is a defect of seald: report it"),
+        }
+    }
+}
+
+impl View {
+    fn hear(&mut self, line: &str) -> Outcome<()> {
+        self.away = false;
+        if self.json {
+            return print(&format!("{line}\n"));
+        }
+        match serde_json::from_str::<Line>(line).or_help("use the version of seald that runs as the daemon")? {
+            Line::Status { snapshot } => self.show(&snapshot, DaemonState::Running),
+            Line::Sector(_) | Line::Lagged { .. } | Line::Alive { .. } | Line::Down { .. } => Ok(()),
+        }
+    }
+
+    fn down(&mut self, report: &Report) -> Outcome<()> {
+        if self.json || !self.screen.is_shown() {
+            if self.away {
+                return Ok(());
+            }
+            self.away = true;
+            let line = serde_json::to_string(&Line::Down { at: clock::now() });
+            let line = line.or_help("this is a defect of seald: report it")?;
+            let text = format!("{} seald is not running: waits for it", words::clock(clock::now()));
+            return print(&format!("{}\n", if self.json { line } else { text }));
+        }
+        self.show(&report.snapshot, report.daemon)
+    }
+
+    fn show(&mut self, snapshot: &Snapshot, daemon: DaemonState) -> Outcome<()> {
+        if self.screen.draw(&text::render(snapshot, clock::now(), colour(), daemon)) {
+            return Ok(());
+        }
+        let lines = self.narrator.tell(snapshot);
+        print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+    }
 }
 
 /// The facts in `dir`, and whether the daemon that writes them lives.

@@ -1,12 +1,14 @@
 //! The command line's side of the control socket.
 
-use super::{ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, SlotOrder, SlotsBody, socket, verb};
+use super::{ErrorBody, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, SlotOrder, SlotsBody, socket, verb};
 use crate::{
     plan::Place,
     sector::operator::Order,
     status::{
         Snapshot,
-        orders::{Pledged, Ruling, SlotsRuled},
+        info::InfoReport,
+        orders::{Pledged, Reloaded, Ruling, SlotsRuled},
+        sectors::{Choice, List, Show},
     },
     units::SectorNumber,
 };
@@ -18,9 +20,19 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// The loop answers within a turn, and a turn is as long as the database takes to write.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// For what the server answers without its loop.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Longer than the daemon is ever silent on its event stream.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// In place of no timeout, which a request cannot have once its client has one.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The daemon could not be asked, or said no.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +107,58 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn status(&self) -> Result<Snapshot, ClientError> {
-        read(self.http.get(url("status"))).await
+        read(self.http.get(url("status")).timeout(AT_ONCE)).await
+    }
+
+    /// The chosen sectors.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn sectors(&self, choice: &Choice) -> Result<List, ClientError> {
+        let Choice { state, why, failed, waiting } = choice;
+        let flag = |on: bool| on.then(|| "true".to_owned());
+        let pairs = [
+            ("state", state.map(|state| state.to_string())),
+            ("why", why.clone()),
+            ("failed", flag(*failed)),
+            ("waiting", flag(*waiting)),
+        ];
+        let mut url = url("sectors");
+        for (index, (name, value)) in pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).enumerate() {
+            let join = if index == 0 { '?' } else { '&' };
+            url.push_str(&format!("{join}{name}={}", escaped(&value)));
+        }
+        read(self.http.get(url)).await
+    }
+
+    /// Everything about one sector.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn sector(&self, number: SectorNumber) -> Result<Show, ClientError> {
+        read(self.http.get(url(&format!("sectors/{number}")))).await
+    }
+
+    /// The miner on chain.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn info(&self) -> Result<InfoReport, ClientError> {
+        read(self.http.get(url("info"))).await
+    }
+
+    /// The lines of the event stream, until the daemon ends.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(&self) -> Result<Lines, ClientError> {
+        // it has no end that a timeout of the whole answer could wait for; a line comes every few seconds
+        let sent = self.http.get(url("events")).timeout(FOR_EVER).send().await.map_err(ClientError::NoAnswer)?;
+        if sent.status().is_success() {
+            Ok(Lines { response: sent, rest: Vec::new() })
+        } else {
+            Err(refusal(sent).await)
+        }
     }
 
     /// Wants so many sectors more.
@@ -138,6 +201,52 @@ impl Client {
         let body = SlotsBody { instance, now: order == SlotOrder::PauseNow };
         send(self.http.post(url(&path)), &body).await
     }
+
+    /// Has the manifest read again, or the one before it; answered once that is in force.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn manifest(&self, order: ManifestOrder) -> Result<Reloaded, ClientError> {
+        read(match order {
+            ManifestOrder::Preview => self.http.get(url("plan")),
+            ManifestOrder::Reload => self.http.post(url("reload")),
+            ManifestOrder::Rollback => self.http.post(url("rollback")),
+        })
+        .await
+    }
+}
+
+/// The event stream, line by line.
+#[derive(Debug)]
+pub struct Lines {
+    response: reqwest::Response,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line as it was sent, without its end; `None` when the daemon ended.
+    ///
+    /// # Errors
+    /// The connection broke, or nothing came for longer than the daemon is ever silent.
+    pub async fn next(&mut self) -> Result<Option<String>, ClientError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));
+            }
+            match timeout(SILENCE, self.response.chunk()).await {
+                Ok(Ok(Some(chunk))) => self.rest.extend_from_slice(&chunk),
+                Ok(Ok(None)) | Err(_) => return Ok(None),
+                Ok(Err(error)) => return Err(ClientError::NoAnswer(error)),
+            }
+        }
+    }
+}
+
+/// A value of a query with everything escaped that could mean something.
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The host is the socket's; HTTP wants a name in its place.
@@ -151,11 +260,17 @@ async fn send<T: DeserializeOwned>(request: reqwest::RequestBuilder, body: &impl
 
 async fn read<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, ClientError> {
     let response = request.send().await.map_err(ClientError::NoAnswer)?;
-    let well = response.status().is_success();
-    let body = response.bytes().await.map_err(ClientError::NoAnswer)?;
-    if well {
-        return serde_json::from_slice(&body).map_err(ClientError::Foreign);
+    if !response.status().is_success() {
+        return Err(refusal(response).await);
     }
-    let ErrorBody { error, help } = serde_json::from_slice(&body).map_err(ClientError::Foreign)?;
-    Err(ClientError::Refused { error, help })
+    let body = response.bytes().await.map_err(ClientError::NoAnswer)?;
+    serde_json::from_slice(&body).map_err(ClientError::Foreign)
+}
+
+async fn refusal(response: reqwest::Response) -> ClientError {
+    match response.bytes().await.map(|body| serde_json::from_slice(&body)) {
+        Ok(Ok(ErrorBody { error, help })) => ClientError::Refused { error, help },
+        Ok(Err(error)) => ClientError::Foreign(error),
+        Err(error) => ClientError::NoAnswer(error),
+    }
 }

@@ -1,11 +1,20 @@
 //! The daemon's control socket: HTTP with JSON bodies over a Unix socket in the state folder.
 //!
-//! The server decides nothing and changes nothing: it makes a [`Request`] of what it reads, and the loop, which alone
-//! changes the world, answers it. Paths begin with a version; an error is an object with `error` and `help`.
+//! The server decides nothing and changes nothing: what only looks is answered from the [`Feed`], beside the loop; of an
+//! order it makes a [`Request`], and the loop, which alone changes the world, answers that. Paths begin with a version;
+//! an error is an object with `error` and `help`. Readers may look, operators may also give orders: see `access`.
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
 //! | `GET /v1/status` | | the snapshot |
+//! | `GET /v1/events` | | [`Line`](crate::status::events::Line)s, one JSON object each, without an end |
+//! | `GET /v1/sectors?state=&why=&failed=&waiting=` | | [`List`] |
+//! | `GET /v1/sectors/{number}` | | [`Show`] |
+//! | `GET /v1/info` | | [`InfoReport`] |
+//! | `GET /v1/metrics` | | Prometheus text |
+//! | `GET /v1/version` | | [`Version`] |
+//! | `GET /v1/plan` | | what a reload would do, [`Reloaded`] |
+//! | `POST /v1/reload`, `POST /v1/rollback` | | [`Reloaded`], once it is in force |
 //! | `POST /v1/pledge` | `{"count": 3}` | [`Pledged`] |
 //! | `DELETE /v1/pledge` | | [`Pledged`] |
 //! | `POST /v1/sectors/{number}/{retry,remove,terminate}` | `{"yes": true}` | [`Ruling`] |
@@ -13,23 +22,33 @@
 //! | `POST /v1/slots/{slot}/{cordon,drain,pause,resume}` | `{"instance": 1, "now": true}` | [`SlotsRuled`] |
 //! | `POST /v1/sectors/{number}/set-state` | `{"state": "PreCommit1", "yes": true}` | [`Ruling`] |
 
+mod access;
 mod client;
+mod connection;
+mod events;
+mod looks;
+mod metrics;
 mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, ClientError};
-pub use server::{Server, ServerError};
+pub use client::{Client, ClientError, Lines};
+pub use metrics::serve_metrics;
+pub use server::{QUEUE, Server, ServerError};
 
 use crate::{
     plan::Place,
     sector::{State, operator::Order},
     status::{
         Snapshot,
-        orders::{Pledged, Ruling, SlotsRuled},
+        events::Move,
+        info::InfoReport,
+        orders::{Pledged, Reloaded, Ruling, SlotsRuled},
+        sectors::{Choice, List, Show},
     },
     units::SectorNumber,
 };
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::{
     num::NonZeroU64,
@@ -37,7 +56,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot, watch};
 
 /// Name of the socket in the state folder.
 pub const SOCKET: &str = "control.sock";
@@ -48,8 +67,6 @@ pub const LONGEST_PATH: usize = 107;
 /// What is asked of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// The newest snapshot.
-    Status,
     /// So many sectors beyond those that are wanted now.
     Pledge(NonZeroU64),
     /// No sectors beyond those that the manifest declares.
@@ -63,6 +80,8 @@ pub enum Ask {
         /// What it costs was agreed to.
         yes: bool,
     },
+    /// The manifest anew.
+    Manifest(ManifestOrder),
     /// An order about slots.
     Slots {
         /// Which; `None` for every slot there is.
@@ -70,6 +89,17 @@ pub enum Ask {
         /// The order.
         order: SlotOrder,
     },
+}
+
+/// What an operator wants of the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestOrder {
+    /// Only what a reload would do.
+    Preview,
+    /// The files as they are now, in force.
+    Reload,
+    /// The generation before the present one, in force.
+    Rollback,
 }
 
 /// What an operator wants of a slot.
@@ -99,6 +129,42 @@ impl SlotOrder {
     }
 }
 
+/// What the server answers from without asking the loop.
+#[derive(Clone)]
+pub struct Feed {
+    /// The newest snapshot.
+    pub status: watch::Receiver<Arc<Snapshot>>,
+    /// Every move of a sector, as it is recorded.
+    pub moves: broadcast::Sender<Arc<Move>>,
+    /// The group whose members are operators.
+    pub operators: watch::Receiver<Option<String>>,
+    /// What must be looked up.
+    pub reading: Arc<dyn Reading>,
+}
+
+/// What the server looks up in the database and on the chain; never in the loop.
+pub trait Reading: Send + Sync {
+    /// The chosen sectors.
+    fn sectors(&self, choice: Choice) -> BoxFuture<'_, Result<List, Refused>>;
+
+    /// Everything about one sector.
+    fn sector(&self, number: SectorNumber) -> BoxFuture<'_, Result<Show, Refused>>;
+
+    /// The miner on chain.
+    fn info(&self) -> BoxFuture<'_, Result<InfoReport, Refused>>;
+}
+
+/// The answer to `GET /v1/version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Raised when a field changes its meaning or goes away.
+    pub format_version: u32,
+    /// Program version of the daemon.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+}
+
 /// One request, as the loop gets it. Who asked may have gone meanwhile; what is asked is done all the same.
 #[derive(Debug)]
 pub struct Request {
@@ -114,12 +180,12 @@ pub type Answer = Result<Reply, Refused>;
 /// A request that was answered.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// The newest snapshot.
-    Status(Arc<Snapshot>),
     /// The target, now.
     Pledged(Pledged),
     /// What became of an order.
     Ruling(Ruling),
+    /// What became of an order about the manifest.
+    Reloaded(Reloaded),
     /// What became of an order about slots.
     Slots(SlotsRuled),
 }

@@ -1,8 +1,12 @@
-//! The server's side: one task that listens, and one that axum spawns for each connection and that ends with it.
+//! The server's side: one task that listens, and one that axum spawns for each connection and that ends with it. Who may
+//! do what is decided here, by the role that each route needs; what only looks is answered in `looks`.
 
 use super::{
-    Answer, Ask, Cause, ErrorBody, LONGEST_PATH, OrderBody, PledgeBody, Refused, Reply, Request, SlotOrder, SlotsBody,
-    socket,
+    Answer, Ask, Cause, ErrorBody, Feed, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, Refused, Reply, Request,
+    SlotOrder, SlotsBody,
+    access::{Peer, Role, Rules, role},
+    connection::{Answering, IDLE, Listener},
+    looks, socket,
 };
 use crate::{
     plan::Place,
@@ -27,15 +31,24 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 use tokio::{
     net::UnixListener,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
 };
 
 /// Requests in the queue: an operator's terminal and a few scripts. The loop takes one a turn, so the last of them waits
 /// for as many turns; whoever comes then is told to ask again.
-const QUEUE: usize = 16;
+pub const QUEUE: usize = 16;
+
+/// Listeners to the event stream at a time, so that room for orders is left.
+const WATCHERS: usize = 32;
+
+/// The longest time that any answer may take.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// Bytes of the largest request.
 const BODY_LIMIT: usize = 4096;
@@ -67,6 +80,37 @@ pub struct Server {
     listener: UnixListener,
     file: SocketFile,
     requests: mpsc::Sender<Request>,
+    judge: Judge,
+    idle: Duration,
+}
+
+/// Decides about who is at the other end, by the user and group that the kernel says, under the rules with this group of
+/// operators.
+type Judge = fn(Option<(u32, u32)>, Option<&str>) -> Verdict;
+
+/// What somebody may do.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    pub(super) role: Option<Role>,
+    pub(super) rules: Rules,
+    pub(super) operators: Option<String>,
+}
+
+fn judge(peer: Option<(u32, u32)>, operators: Option<&str>) -> Verdict {
+    let peer = peer.map(|(uid, gid)| Peer::look_up(uid, gid));
+    let rules = Rules::look_up(operators);
+    Verdict { role: role(peer.as_ref(), &rules), rules, operators: operators.map(str::to_owned) }
+}
+
+impl Verdict {
+    /// `None` for whoever has the role that is needed.
+    fn refusal(&self, needed: Role) -> Option<Response> {
+        if self.role.is_some_and(|role| role >= needed) {
+            return None;
+        }
+        let (error, help) = self.rules.refusal(self.role, needed, self.operators.as_deref());
+        Some((StatusCode::FORBIDDEN, Json(ErrorBody { error, help })).into_response())
+    }
 }
 
 #[derive(Debug)]
@@ -81,11 +125,11 @@ impl Drop for SocketFile {
 
 impl Server {
     /// Listens in the state folder `dir`, whose lock the caller holds: a socket that is there already is a dead
-    /// daemon's. Requests come out of the receiver.
+    /// daemon's. Requests go to `requests`.
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub fn open(dir: &Path) -> Result<(Self, mpsc::Receiver<Request>), ServerError> {
+    pub fn open(dir: &Path, requests: mpsc::Sender<Request>) -> Result<Self, ServerError> {
         let path = socket(dir).map_err(|path| ServerError::TooLong { path })?;
         let listen = |source| ServerError::Listen { path: path.clone(), source };
         match fs::remove_file(&path) {
@@ -94,63 +138,119 @@ impl Server {
         }
         let listener = UnixListener::bind(&path).map_err(listen)?;
         let file = SocketFile(path.clone());
-        // who connects before this line is judged by who they are all the same
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(listen)?;
-        let (requests, received) = mpsc::channel(QUEUE);
-        Ok((Self { listener, file, requests }, received))
+        // whoever can enter the folder may connect: each is judged by who they are
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map_err(listen)?;
+        Ok(Self { listener, file, requests, judge, idle: IDLE })
+    }
+
+    /// Lets a test say who is at the other end.
+    #[cfg(test)]
+    pub(super) fn judged_by(self, judge: Judge) -> Self {
+        Self { judge, ..self }
+    }
+
+    /// Lets a test wait less.
+    #[cfg(test)]
+    pub(super) fn idle_for(self, idle: Duration) -> Self {
+        Self { idle, ..self }
     }
 
     /// Serves until it is cancelled.
-    pub async fn run(self) {
-        let Self { listener, file, requests } = self;
-        let service = router(requests).into_make_service_with_connect_info::<Peer>();
+    pub async fn run(self, feed: Feed) {
+        let Self { listener, file, requests, judge, idle } = self;
+        let watchers = Arc::new(Semaphore::new(WATCHERS));
+        let desk = Desk { requests, feed, watchers, judge };
+        let service = router(desk).into_make_service_with_connect_info::<Caller>();
         // it answers until it is dropped: a connection that cannot be accepted is waited out inside
-        if let Err(error) = axum::serve(listener, service).await {
+        if let Err(error) = axum::serve(Listener::new(listener, idle), service).await {
             tracing::error!(error = %error, "the control socket cannot be served any more");
         }
         drop(file);
     }
 }
 
-/// Who is at the other end; absent when the kernel does not say.
-#[derive(Debug, Clone, Copy)]
-struct Peer(Option<u32>);
+/// Who is at the other end, absent when the kernel does not say; and what is being answered there.
+#[derive(Debug, Clone)]
+struct Caller {
+    peer: Option<(u32, u32)>,
+    answering: Answering,
+}
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|credentials| credentials.uid()))
+impl Connected<IncomingStream<'_, Listener<UnixListener>>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Listener<UnixListener>>) -> Self {
+        let connection = stream.io();
+        Self { peer: connection.peer(), answering: connection.answering.clone() }
     }
 }
 
-/// Whether a process of user `uid` may tell a daemon of user `own` what to do.
-pub(super) fn may(uid: Option<u32>, own: u32) -> bool {
-    uid.is_some_and(|uid| uid == own || uid == 0)
+/// What every request is answered with.
+#[derive(Clone)]
+pub(super) struct Desk {
+    requests: Loop,
+    pub(super) feed: Feed,
+    pub(super) watchers: Arc<Semaphore>,
+    judge: Judge,
 }
 
-async fn guard(ConnectInfo(Peer(uid)): ConnectInfo<Peer>, request: axum::extract::Request, next: Next) -> Response {
-    if may(uid, nix::unistd::geteuid().as_raw()) {
-        return next.run(request).await;
+/// Lets in who may at least look, and says further in what they may do.
+async fn guard(
+    Shared(desk): Shared<Desk>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    mut request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let _answered = caller.answering.begin();
+    let operators = desk.feed.operators.borrow().clone();
+    // the user database may be a name service on the network
+    let verdict = tokio::task::spawn_blocking(move || (desk.judge)(caller.peer, operators.as_deref())).await;
+    let Ok(verdict) = verdict else {
+        return answer(Err(Refused::new(Cause::Unavailable, "seald is ending", "ask again once it runs")));
+    };
+    if let Some(refused) = verdict.refusal(Role::Reader) {
+        return refused;
     }
-    let error = "only root and the user that seald runs as may ask it".to_owned();
-    let help = "run the command as one of them".to_owned();
-    (StatusCode::FORBIDDEN, Json(ErrorBody { error, help })).into_response()
+    request.extensions_mut().insert(verdict);
+    let late = || Refused::new(Cause::Unavailable, "this took too long", "see with `seald status` what seald does");
+    timeout(LONGEST, next.run(request)).await.unwrap_or_else(|_| answer(Err(late())))
 }
 
-fn router(requests: mpsc::Sender<Request>) -> Router {
-    Router::new()
-        .route("/v1/status", get(async |Shared(to): Shared<Loop>| answer(ask(&to, Ask::Status).await)))
+/// Lets in operators only.
+async fn operators(request: axum::extract::Request, next: Next) -> Response {
+    match request.extensions().get::<Verdict>().map(|verdict| verdict.refusal(Role::Operator)) {
+        Some(None) => next.run(request).await,
+        Some(Some(refused)) => refused,
+        None => StatusCode::FORBIDDEN.into_response(),
+    }
+}
+
+fn router(desk: Desk) -> Router {
+    let orders = Router::new()
+        .route("/v1/reload", post(async |Shared(desk): Shared<Desk>| manifest(&desk, ManifestOrder::Reload).await))
+        .route("/v1/rollback", post(async |Shared(desk): Shared<Desk>| manifest(&desk, ManifestOrder::Rollback).await))
         .route("/v1/pledge", post(pledge).delete(as_declared))
         .route("/v1/sectors/{number}/{verb}", post(order))
         .route("/v1/slots/{verb}", post(slots))
         .route("/v1/slots/{slot}/{verb}", post(slot))
+        .route_layer(middleware::from_fn(operators));
+    let looks = Router::new()
+        .route("/v1/status", get(looks::status))
+        .route("/v1/events", get(looks::events))
+        .route("/v1/sectors", get(looks::sectors))
+        .route("/v1/sectors/{number}", get(looks::sector))
+        .route("/v1/info", get(looks::info))
+        .route("/v1/plan", get(async |Shared(desk): Shared<Desk>| manifest(&desk, ManifestOrder::Preview).await))
+        .route("/v1/metrics", get(looks::metrics))
+        .route("/v1/version", get(looks::version));
+    orders
+        .merge(looks)
         .fallback(async || answer(Err(unknown("there is nothing at this path"))))
         .method_not_allowed_fallback(async || answer(Err(unknown("this path does not take this method"))))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(middleware::from_fn(guard))
-        .with_state(requests)
+        .layer(middleware::from_fn_with_state(desk.clone(), guard))
+        .with_state(desk)
 }
 
-type Loop = mpsc::Sender<Request>;
+pub(super) type Loop = mpsc::Sender<Request>;
 
 /// A body, as far as it could be read.
 type Body = Result<Bytes, BytesRejection>;
@@ -164,20 +264,20 @@ fn unknown(error: &str) -> Refused {
     Refused::new(Cause::Unknown, error, "use the `seald` of the same version as the daemon (`seald version`)")
 }
 
-async fn pledge(Shared(to): Shared<Loop>, body: Body) -> Response {
+async fn pledge(Shared(desk): Shared<Desk>, body: Body) -> Response {
     answer(match whole(body).and_then(|body| read(&body)) {
-        Ok(PledgeBody { count }) => ask(&to, Ask::Pledge(count)).await,
+        Ok(PledgeBody { count }) => ask(&desk.requests, Ask::Pledge(count)).await,
         Err(refused) => Err(refused),
     })
 }
 
-async fn as_declared(Shared(to): Shared<Loop>) -> Response {
-    answer(ask(&to, Ask::PledgeAsDeclared).await)
+async fn as_declared(Shared(desk): Shared<Desk>) -> Response {
+    answer(ask(&desk.requests, Ask::PledgeAsDeclared).await)
 }
 
-async fn order(Shared(to): Shared<Loop>, InPath((number, verb)): InPath<(String, String)>, body: Body) -> Response {
+async fn order(Shared(desk): Shared<Desk>, InPath((number, verb)): InPath<(String, String)>, body: Body) -> Response {
     answer(match whole(body).and_then(|body| order_of(&number, &verb, &body)) {
-        Ok(wanted) => ask(&to, wanted).await,
+        Ok(wanted) => ask(&desk.requests, wanted).await,
         Err(refused) => Err(refused),
     })
 }
@@ -200,16 +300,20 @@ fn order_of(number: &str, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
     Ok(Ask::Sector { number, order, yes })
 }
 
-async fn slot(Shared(to): Shared<Loop>, InPath((slot, verb)): InPath<(String, String)>, body: Body) -> Response {
+async fn manifest(desk: &Desk, order: ManifestOrder) -> Response {
+    answer(ask(&desk.requests, Ask::Manifest(order)).await)
+}
+
+async fn slot(Shared(desk): Shared<Desk>, InPath((slot, verb)): InPath<(String, String)>, body: Body) -> Response {
     answer(match whole(body).and_then(|body| slot_order_of(Some(&slot), &verb, &body)) {
-        Ok(wanted) => ask(&to, wanted).await,
+        Ok(wanted) => ask(&desk.requests, wanted).await,
         Err(refused) => Err(refused),
     })
 }
 
-async fn slots(Shared(to): Shared<Loop>, InPath(verb): InPath<String>, body: Body) -> Response {
+async fn slots(Shared(desk): Shared<Desk>, InPath(verb): InPath<String>, body: Body) -> Response {
     answer(match whole(body).and_then(|body| slot_order_of(None, &verb, &body)) {
-        Ok(wanted) => ask(&to, wanted).await,
+        Ok(wanted) => ask(&desk.requests, wanted).await,
         Err(refused) => Err(refused),
     })
 }
@@ -243,7 +347,7 @@ fn states() -> String {
     format!("give one of {}", State::ALL.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", "))
 }
 
-fn malformed(error: &str, help: &str) -> Refused {
+pub(super) fn malformed(error: &str, help: &str) -> Refused {
     Refused::new(Cause::Malformed, error, help)
 }
 
@@ -267,11 +371,11 @@ async fn ask(to: &Loop, ask: Ask) -> Answer {
     answered.await.unwrap_or_else(|_| Err(ending()))
 }
 
-fn answer(answer: Answer) -> Response {
+pub(super) fn answer(answer: Answer) -> Response {
     match answer {
-        Ok(Reply::Status(snapshot)) => Json(snapshot.as_ref()).into_response(),
         Ok(Reply::Pledged(pledged)) => Json(pledged).into_response(),
         Ok(Reply::Ruling(ruling)) => Json(ruling).into_response(),
+        Ok(Reply::Reloaded(reloaded)) => Json(reloaded).into_response(),
         Ok(Reply::Slots(ruled)) => Json(ruled).into_response(),
         Err(Refused { cause, error, help }) => {
             let status = match cause {

@@ -1,23 +1,77 @@
 //! Both sides of the socket together, with a loop that this test plays.
 
-use super::{server::may, *};
-use crate::units::UnixMillis;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use tokio::{sync::mpsc, task::JoinSet};
+use super::{
+    access::{Role, Rules},
+    server::Verdict,
+    *,
+};
+use crate::{
+    clock,
+    status::events::Line,
+    units::{MinerId, UnixMillis},
+};
+use futures_util::FutureExt as _;
+use std::{
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    sync::mpsc,
+    task::JoinSet,
+};
 
 /// A server in a folder of its own, and what its loop gets.
 struct Rig {
     dir: tempfile::TempDir,
     requests: mpsc::Receiver<Request>,
     tasks: JoinSet<()>,
+    status: watch::Sender<Arc<Snapshot>>,
+    moves: broadcast::Sender<Arc<Move>>,
+}
+
+/// A database and a chain with one sector.
+struct Shelf;
+
+impl Reading for Shelf {
+    fn sectors(&self, choice: Choice) -> BoxFuture<'_, Result<List, Refused>> {
+        // what was understood of the choice comes back as a row that cannot be read
+        let unreadable = vec![format!("{choice:?}")];
+        async { Ok(List { format_version: 1, sectors: Vec::new(), unreadable }) }.boxed()
+    }
+
+    fn sector(&self, number: SectorNumber) -> BoxFuture<'_, Result<Show, Refused>> {
+        async move { Err(Refused::new(Cause::Unknown, format!("there is no sector {number}"), "see the list")) }.boxed()
+    }
+
+    fn info(&self) -> BoxFuture<'_, Result<InfoReport, Refused>> {
+        async { Err(Refused::new(Cause::Unavailable, "the chain was not read yet", "wait")) }.boxed()
+    }
 }
 
 fn rig() -> Rig {
+    rig_with(|server| server)
+}
+
+fn rig_with(change: impl FnOnce(Server) -> Server) -> Rig {
     let dir = tempfile::tempdir().unwrap();
-    let (server, requests) = Server::open(dir.path()).unwrap();
+    let (asking, requests) = tokio::sync::mpsc::channel(QUEUE);
+    let server = Server::open(dir.path(), asking).unwrap();
+    let (status, moves) = (watch::Sender::new(Arc::new(snapshot(7))), broadcast::Sender::new(4));
+    let feed = Feed {
+        status: status.subscribe(),
+        moves: moves.clone(),
+        operators: watch::Sender::new(Some("ops".to_owned())).subscribe(),
+        reading: Arc::new(Shelf),
+    };
     let mut tasks = JoinSet::new();
-    tasks.spawn(server.run());
-    Rig { dir, requests, tasks }
+    tasks.spawn(change(server).run(feed));
+    Rig { dir, requests, tasks, status, moves }
+}
+
+fn snapshot(at: i64) -> Snapshot {
+    Snapshot { miner: Some(MinerId::new(1000)), ..Snapshot::empty(UnixMillis::new(at)) }
 }
 
 impl Rig {
@@ -38,6 +92,22 @@ impl Rig {
         let sent = http.request(method, format!("http://seald{path}")).body(body.to_owned()).send().await.unwrap();
         let status = sent.status().as_u16();
         (status, serde_json::from_slice(&sent.bytes().await.unwrap()).unwrap())
+    }
+
+    async fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.dir.path().join(SOCKET)).await.unwrap()
+    }
+
+    fn moved(&self, n: u64) -> Move {
+        let moved = Move {
+            number: number(n),
+            from: Some(State::Packing),
+            to: State::PreCommit1,
+            event: "Packed".to_owned(),
+            at: UnixMillis::new(1),
+        };
+        self.moves.send(Arc::new(moved.clone())).unwrap();
+        moved
     }
 }
 
@@ -83,14 +153,180 @@ async fn every_order_reaches_the_loop_as_it_was_given_and_its_answer_comes_back(
 }
 
 #[tokio::test]
-async fn the_status_is_the_snapshot() {
+async fn what_only_looks_is_answered_without_the_loop() {
+    let rig = rig();
+    let client = rig.client();
+    assert_eq!(client.status().await.unwrap(), snapshot(7));
+    rig.status.send_replace(Arc::new(snapshot(8)));
+    let get = reqwest::Method::GET;
+    let (status, body) = rig.bare(get.clone(), "/v1/status", "").await;
+    assert_eq!((status, serde_json::from_value::<Snapshot>(body).unwrap()), (200, snapshot(8)));
+    let (status, body) = rig.bare(get, "/v1/version", "").await;
+    assert_eq!((status, &body["version"]), (200, &env!("CARGO_PKG_VERSION").into()));
+    let choice = Choice {
+        state: Some(State::PreCommit1),
+        why: Some("no space & more?".to_owned()),
+        failed: true,
+        waiting: false,
+    };
+    assert_eq!(client.sectors(&choice).await.unwrap().unreadable, [format!("{choice:?}")]);
+    assert_eq!(client.sectors(&Choice::default()).await.unwrap().unreadable, [format!("{:?}", Choice::default())]);
+    assert!(client.sector(number(4)).await.unwrap_err().to_string().contains("there is no sector 4"));
+    assert!(client.info().await.unwrap_err().to_string().contains("the chain was not read yet"));
+    let http = reqwest::Client::builder().unix_socket(rig.dir.path().join(SOCKET)).build().unwrap();
+    let page = http.get("http://seald/v1/metrics").send().await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(page.text().await.unwrap(), crate::status::metrics::render(&snapshot(8)));
+    assert_eq!(rig.requests.len(), 0);
+}
+
+async fn line(lines: &mut Lines) -> Line {
+    serde_json::from_str(&lines.next().await.unwrap().unwrap()).unwrap()
+}
+
+/// The next line that is not the heartbeat of a slow machine.
+async fn news(lines: &mut Lines) -> Line {
+    loop {
+        let told = line(lines).await;
+        if !matches!(told, Line::Alive { .. }) {
+            return told;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_stream_begins_with_the_snapshot_and_tells_every_move_in_order_until_the_daemon_ends() {
+    let rig = rig();
+    let mut lines = rig.client().events().await.unwrap();
+    assert_eq!(news(&mut lines).await, Line::Status { snapshot: Box::new(snapshot(7)) });
+    for n in 1..40 {
+        let moved = rig.moved(n);
+        assert_eq!(news(&mut lines).await, Line::Sector(moved));
+    }
+    rig.status.send_replace(Arc::new(snapshot(9)));
+    assert_eq!(news(&mut lines).await, Line::Status { snapshot: Box::new(snapshot(9)) });
+    // the loop ends, and its snapshots with it
+    drop(rig.status);
+    assert!(lines.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_listener_that_is_too_slow_is_told_how_much_it_missed_and_gets_the_snapshot() {
+    let (status, moves) = (watch::Sender::new(Arc::new(snapshot(7))), broadcast::Sender::new(4));
+    let place = Arc::new(tokio::sync::Semaphore::new(1)).acquire_owned().await.unwrap();
+    let mut events = events::Events::new(status.subscribe(), moves.subscribe(), place);
+    assert!(matches!(events.next().await, Some(Line::Status { .. })));
+    let moved = |n| Move {
+        number: number(n),
+        from: None,
+        to: State::Packing,
+        event: "Created".to_owned(),
+        at: UnixMillis::new(1),
+    };
+    // telling never waits for it
+    (0..10).for_each(|n| assert_eq!(moves.send(Arc::new(moved(n))).unwrap(), 1));
+    assert_eq!(events.next().await, Some(Line::Lagged { missed: 6 }));
+    let mut kept = Vec::new();
+    let fresh = loop {
+        let told = events.next().await.unwrap();
+        let Line::Sector(moved) = told else { break told };
+        kept.push(moved.number.as_u64());
+    };
+    assert_eq!((kept, fresh), (vec![6, 7, 8, 9], Line::Status { snapshot: Box::new(snapshot(7)) }));
+    drop(moves);
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn snapshots_are_a_quarter_of_a_second_apart() {
+    let (status, moves) = (watch::Sender::new(Arc::new(snapshot(7))), broadcast::Sender::new(4));
+    let place = Arc::new(tokio::sync::Semaphore::new(1)).acquire_owned().await.unwrap();
+    let mut events = events::Events::new(status.subscribe(), moves.subscribe(), place);
+    let begun = clock::monotonic();
+    for n in 0..4 {
+        assert!(matches!(events.next().await, Some(Line::Status { .. })), "{n}");
+        status.send_replace(Arc::new(snapshot(n)));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(750), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn each_may_do_what_their_role_lets_them() {
+    let rules = |operators| Rules { own: 0, readers: Some(0), operators };
+    let reader = rig_with(|server| {
+        server.judged_by(|_, group| {
+            assert_eq!(group, Some("ops"));
+            let rules = Rules { own: 0, readers: Some(0), operators: Some(70) };
+            Verdict { role: Some(Role::Reader), rules, operators: group.map(str::to_owned) }
+        })
+    });
+    let (get, post) = (reqwest::Method::GET, reqwest::Method::POST);
+    for path in ["/v1/status", "/v1/sectors", "/v1/version"] {
+        assert_eq!(reader.bare(get.clone(), path, "").await.0, 200, "{path}");
+    }
+    let expected = rules(Some(70)).refusal(Some(Role::Reader), Role::Operator, Some("ops"));
+    for path in ["/v1/pledge", "/v1/sectors/4/retry", "/v1/slots/drain", "/v1/slots/gpu0/pause"] {
+        let (status, body) = reader.bare(post.clone(), path, "{\"count\": 1}").await;
+        assert_eq!(status, 403, "{path}");
+        assert_eq!((&body["error"], &body["help"]), (&expected.0.clone().into(), &expected.1.clone().into()), "{path}");
+    }
+    assert_eq!(reader.requests.len(), 0);
+    let stranger = rig_with(|server| {
+        server.judged_by(|_, _| Verdict {
+            role: None,
+            rules: Rules { own: 0, readers: Some(0), operators: None },
+            operators: None,
+        })
+    });
+    for (method, path) in [(get.clone(), "/v1/status"), (get, "/v1/nothing"), (post, "/v1/pledge")] {
+        let (status, body) = stranger.bare(method, path, "").await;
+        assert_eq!(status, 403, "{path}");
+        assert!(body["help"].as_str().unwrap().contains("`adduser YOU root`"), "{body}");
+    }
+}
+
+/// Reads until the other side closes; everything it said.
+async fn rest(stream: &mut UnixStream) -> String {
+    let mut said = String::new();
+    // a connection that is let go may be reset
+    stream.read_to_string(&mut said).await.unwrap_or_default();
+    said
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_or_stops_in_the_middle_is_let_go() {
+    let mut rig = rig_with(|server| server.idle_for(Duration::from_millis(100)));
+    let mut silent = rig.connect().await;
+    assert_eq!(rest(&mut silent).await, "");
+    let mut cut = rig.connect().await;
+    cut.write_all(b"GET /v1/status HTTP/1.1\r\nHost: s").await.unwrap();
+    assert!(!rest(&mut cut).await.contains("200 OK"));
+    // whoever waits for an answer is not
+    let mut busy = rig.connect().await;
+    let text = b"POST /v1/slots/drain HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    busy.write_all(text).await.unwrap();
+    let request = rig.requests.recv().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(rest(&mut rig.connect().await).await, "");
+    }
+    request.reply.send(Err(Refused::new(Cause::Conflict, "not now", "later"))).unwrap();
+    assert!(rest(&mut busy).await.contains("not now"));
+}
+
+#[tokio::test]
+async fn orders_about_slots_reach_the_loop_as_they_were_given() {
     let mut rig = rig();
-    let snapshot = Snapshot::empty(UnixMillis::new(7));
-    let mut requests = std::mem::replace(&mut rig.requests, mpsc::channel(1).1);
-    let answer = answers(&mut requests, Ok(Reply::Status(Arc::new(snapshot.clone()))));
-    let ((status, body), ask) = tokio::join!(rig.bare(reqwest::Method::GET, "/v1/status", ""), answer);
-    assert_eq!((status, ask), (200, Ask::Status));
-    assert_eq!(serde_json::from_value::<Snapshot>(body).unwrap(), snapshot);
+    let client = rig.client();
+    let ruled = SlotsRuled { format_version: 1, order: "drain".to_owned(), slots: Vec::new(), stopped: Vec::new() };
+    let orders = [SlotOrder::Cordon, SlotOrder::Drain, SlotOrder::Pause, SlotOrder::PauseNow, SlotOrder::Resume];
+    for order in orders {
+        for place in [None, Some("gpu0"), Some("gpu0/1")] {
+            let place: Option<Place> = place.map(|text| text.parse().unwrap());
+            let (answer, ask) =
+                tokio::join!(client.slots(place.as_ref(), order), rig.answers(Ok(Reply::Slots(ruled.clone()))));
+            assert_eq!((ask, answer.unwrap()), (Ask::Slots { place, order }, ruled.clone()));
+        }
+    }
 }
 
 #[tokio::test]
@@ -158,12 +394,16 @@ async fn a_socket_that_a_dead_daemon_left_is_replaced_and_an_orderly_end_leaves_
     let dir = tempfile::tempdir().unwrap();
     drop(std::os::unix::net::UnixListener::bind(dir.path().join(SOCKET)).unwrap());
     assert!(matches!(Client::connect(dir.path()).unwrap_err(), ClientError::NotRunning { .. }));
-    let (server, requests) = Server::open(dir.path()).unwrap();
+    let (asking, requests) = tokio::sync::mpsc::channel(QUEUE);
+    let server = Server::open(dir.path(), asking).unwrap();
     let found = std::fs::metadata(dir.path().join(SOCKET)).unwrap();
     assert!(found.file_type().is_socket());
-    assert_eq!(found.permissions().mode() & 0o777, 0o600);
-    let mut rig = Rig { dir, requests, tasks: JoinSet::new() };
-    rig.tasks.spawn(server.run());
+    assert_eq!(found.permissions().mode() & 0o777, 0o666, "each is judged by who they are");
+    let (status, moves) = (watch::Sender::new(Arc::new(snapshot(7))), broadcast::Sender::new(4));
+    let operators = watch::Sender::new(None).subscribe();
+    let feed = Feed { status: status.subscribe(), moves: moves.clone(), operators, reading: Arc::new(Shelf) };
+    let mut rig = Rig { dir, requests, tasks: JoinSet::new(), status, moves };
+    rig.tasks.spawn(server.run(feed));
     drop(rig.client());
     rig.tasks.shutdown().await;
     assert!(!rig.dir.path().join(SOCKET).exists());
@@ -175,16 +415,13 @@ fn a_path_that_no_socket_can_have_is_refused_with_the_key_to_change() {
     let dir = tempfile::tempdir().unwrap();
     let deep = dir.path().join("d".repeat(120));
     std::fs::create_dir(&deep).unwrap();
-    for said in [Server::open(&deep).unwrap_err().to_string(), Client::connect(&deep).unwrap_err().to_string()] {
+    for said in [
+        Server::open(&deep, tokio::sync::mpsc::channel(1).0).unwrap_err().to_string(),
+        Client::connect(&deep).unwrap_err().to_string(),
+    ] {
         assert!(said.contains("107 bytes") && said.contains("shorter state.dir"), "{said}");
     }
     let exactly = PathBuf::from("/".to_owned() + &"d".repeat(LONGEST_PATH - SOCKET.len() - 2));
     assert_eq!(socket(&exactly).unwrap().as_os_str().len(), LONGEST_PATH);
     assert!(socket(&exactly.join("d")).is_err());
-}
-
-#[test]
-fn only_root_and_the_daemons_own_user_may_ask() {
-    assert!(may(Some(1000), 1000) && may(Some(0), 1000) && may(Some(0), 0));
-    assert!(!may(Some(1001), 1000) && !may(Some(1000), 0) && !may(None, 1000));
 }

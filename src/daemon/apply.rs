@@ -303,7 +303,8 @@ impl World {
         match self.supervisor.run(&who, Assignment { task, job, deadline, usual, note }, now) {
             Ok(()) => {
                 self.waits.given(number, &worker, clock::monotonic());
-                tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, "stage started");
+                let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
+                tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, miner, "stage started");
                 self.tasks.insert(task, Task { number, stage, worker, repo, attempt, started: now });
             }
             // planned again as soon as a worker says it is free

@@ -5,20 +5,28 @@ use super::world::World;
 use crate::{
     clock,
     control::{Answer, Cause, Refused, Reply, SlotOrder},
-    plan::{Assignee, HeldSlots, How, Place},
+    plan::{Assignee, HeldSlots, How, Place, SlotWish},
     status::orders::{self, SlotsRuled},
     store::{Store, StoreError},
     supervisor::WorkerId,
+    units::SlotName,
 };
+use std::collections::BTreeMap;
 
 /// The setting of the database with what operators hold.
 const HELD: &str = "held";
 
-/// What operators held last.
+/// What operators hold of the slots that are declared.
 ///
 /// # Errors
 /// The database does not answer.
-pub(super) async fn kept(store: &Store) -> Result<HeldSlots, StoreError> {
+pub(super) async fn declared(store: &Store, slots: &BTreeMap<SlotName, SlotWish>) -> Result<HeldSlots, StoreError> {
+    let mut held = kept(store).await?;
+    held.forget_undeclared(slots);
+    Ok(held)
+}
+
+async fn kept(store: &Store) -> Result<HeldSlots, StoreError> {
     let text = store.setting(HELD).await?;
     Ok(match text.map(|text| serde_json::from_str(&text).map_err(|error| (text, error))) {
         Some(Ok(held)) => held,

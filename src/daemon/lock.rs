@@ -1,8 +1,9 @@
 //! One daemon per state folder: an exclusive lock whose file names its owner.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -43,6 +44,20 @@ pub enum LockError {
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Makes the state folder, for its user and group alone; one that is there keeps its mode.
+///
+/// # Errors
+/// What the file system says.
+pub fn make_folder(dir: &Path) -> io::Result<()> {
+    if let Some(above) = dir.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(0o750).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
 impl StateLock {
     /// Makes the folder when needed and takes its lock.
     ///
@@ -50,7 +65,7 @@ impl StateLock {
     /// See [`LockError`].
     pub async fn take(dir: &Path) -> Result<Self, LockError> {
         let io = |source| LockError::Io { dir: dir.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(io)?;
+        make_folder(dir).map_err(io)?;
         let path = dir.join(LOCK);
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
         for _ in 0..TRIES {

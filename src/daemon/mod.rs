@@ -10,28 +10,34 @@ mod apply;
 pub(crate) mod compose;
 pub mod connect;
 pub mod errands;
+pub mod generation;
 mod holding;
 pub mod lock;
 mod miner;
 pub(crate) mod news;
 pub(crate) mod observe;
 pub mod observer;
+pub mod reading;
 pub mod report;
 mod requests;
 mod start;
+pub mod survey;
 #[cfg(test)]
 mod tests;
+mod unconfigured;
 mod waits;
 mod workers;
 pub mod world;
 
+pub use generation::{Proposal, Source};
 pub use start::{Options, StartError, Until, offline};
 pub use workers::{life, word};
 
 use crate::{
     clock,
-    control::{self, ServerError},
-    error::Remedy,
+    control::{self, Answer, Ask, Cause, ManifestOrder, Refused, Reply, Request, ServerError},
+    error::{Chain, Remedy},
+    manifest::Problem,
     plan::{Action, Plan, plan},
     sector::WakeUp,
     status::{Snapshot, waiting},
@@ -42,13 +48,14 @@ use crate::{
 use errands::Done;
 use futures_util::StreamExt as _;
 use news::News;
+use observer::{Questions, Sight};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
     time,
 };
@@ -68,6 +75,9 @@ const PLANS_AT_ONCE: u32 = 32;
 
 /// How long children get to end before they are killed.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// What the service manager and operators are told while there is no manifest.
+const NOT_CONFIGURED: &str = "not configured: write /etc/seald.toml, then systemctl reload seald";
 
 /// Why the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,27 +113,64 @@ pub enum DaemonError {
 /// # Errors
 /// See [`DaemonError`].
 pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result<Ending, DaemonError> {
-    let until = options.until;
-    let epoch_ms = options.devnet_epoch_ms;
+    let Options { source, proposal, prover, until, devnet_epoch_ms, state_dir } = options;
+    let mut server = JoinSet::new();
+    let (asking, mut requests) = mpsc::channel(control::QUEUE);
+    let (proposal, waiting) = match proposal {
+        Some(proposal) => (proposal, None),
+        None => {
+            let lock = lock::StateLock::take(&state_dir).await.map_err(StartError::from)?;
+            let feed = unconfigured::feed(show.subscribe());
+            server.spawn(control::Server::open(&state_dir, asking.clone())?.run(feed));
+            let written = unconfigured::wait(&source, &state_dir, &mut requests, &show).await?;
+            drop(lock);
+            match written {
+                Some(unconfigured::Written { proposal, reply }) => (proposal, reply),
+                None => return Ok(Ending::Asked),
+            }
+        }
+    };
     let (worker_tx, worker_rx) = mpsc::channel(WORKER_EVENTS);
     let (devnet_tx, devnet_rx) = mpsc::channel(DEVNET_EVENTS);
-    let (mut world, lock, sight, questions) = start::world(options, worker_tx).await?;
+    let began = start::world(source, proposal, prover, worker_tx).await;
+    let (mut world, lock, sight, questions) = match began {
+        Ok(began) => began,
+        Err(error) => {
+            let why = Chain(&error).to_string();
+            if let Some(reply) = waiting {
+                drop(reply.send(Err(generation::refused(
+                    &why,
+                    "correct what is named here, then `systemctl restart seald`",
+                ))));
+            }
+            return Err(error.into());
+        }
+    };
     let mut observer = JoinSet::new();
-    let mut server = JoinSet::new();
-    // without a server nothing is ever asked
-    let (_, mut requests) = mpsc::channel(1);
     if !is_reached(&world, until) {
         world.adopt_workers(clock::now()).await;
-        observer.spawn(observer::run(Arc::clone(&world.manifest), questions, sight));
-        let (control, asked) = control::Server::open(&world.manifest.state.dir)?;
-        requests = asked;
-        server.spawn(control.run());
+        observer.spawn(observer::run(Arc::clone(&world.manifest), questions.clone(), sight.clone()));
+        server.spawn(control::Server::open(&world.manifest.state.dir, asking)?.run(world.feed(show.subscribe())));
+        if let Some(node) = world.manifest.node {
+            let (trouble, status) = (world.metrics_trouble.clone(), show.subscribe());
+            server.spawn(control::serve_metrics(node.address, status, trouble));
+        }
     }
-    let mut turning = Loop { world, show, devnet_tx, epoch_ms, written: UnixMillis::default(), until };
-    let result = turning.turn_until_ended(worker_rx, devnet_rx, requests, &mut observer).await;
-    observer.shutdown().await;
+    let mut turning = Loop {
+        world,
+        show,
+        devnet_tx,
+        epoch_ms: devnet_epoch_ms,
+        written: UnixMillis::default(),
+        until,
+        observer,
+        observing: (questions, sight),
+        reading: JoinSet::new(),
+    };
+    let result = turning.turn_until_ended(worker_rx, devnet_rx, requests, waiting).await;
     server.shutdown().await;
-    let Loop { mut world, .. } = turning;
+    let Loop { mut world, mut observer, .. } = turning;
+    observer.shutdown().await;
     tell_service(&[sd_notify::NotifyState::Stopping]);
     world.errands.shutdown().await;
     world.supervisor.shutdown(GRACE).await;
@@ -149,6 +196,20 @@ struct Loop {
     epoch_ms: Option<u64>,
     written: UnixMillis,
     until: Until,
+    /// The one task that reads the chain.
+    observer: JoinSet<()>,
+    /// Its ends of the channels, for the next one.
+    observing: (watch::Receiver<Questions>, watch::Sender<Sight>),
+    /// A manifest that is being read and held against this host; one at a time.
+    reading: JoinSet<Reading>,
+}
+
+/// A manifest that was read.
+struct Reading {
+    order: ManifestOrder,
+    /// Nobody when it was a signal that asked.
+    reply: Option<oneshot::Sender<Answer>>,
+    read: Result<(Proposal, Vec<Problem>), Vec<Problem>>,
 }
 
 impl Loop {
@@ -156,8 +217,8 @@ impl Loop {
         &mut self,
         mut workers: mpsc::Receiver<WorkerEvent>,
         mut devnet: mpsc::Receiver<CompanionEvent>,
-        mut requests: mpsc::Receiver<control::Request>,
-        observer: &mut JoinSet<()>,
+        mut requests: mpsc::Receiver<Request>,
+        waiting: Option<oneshot::Sender<Answer>>,
     ) -> Result<Ending, DaemonError> {
         let mut signals = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
         tell_service(&[sd_notify::NotifyState::Ready]);
@@ -168,8 +229,12 @@ impl Loop {
                 .send_replace(Arc::new(seen.unwrap_or_else(|| self.world.snapshot(&Plan::default(), clock::now()))));
             return Ok(Ending::Reached);
         }
+        let mut waiting = waiting;
         loop {
             let plan = self.turn().await?;
+            if let Some(reply) = waiting.take() {
+                drop(reply.send(Ok(Reply::Reloaded(self.world.as_first()))));
+            }
             if is_reached(&self.world, self.until) {
                 self.publish(&plan, clock::now());
                 return Ok(Ending::Reached);
@@ -198,18 +263,24 @@ impl Loop {
                     Err(_) => return Err(DaemonError::Observer),
                 },
                 Some(request) = requests.recv() => {
-                    let latest = Arc::clone(&self.show.borrow());
-                    let done = self.world.on_request(request, &latest).await;
+                    let done = match request {
+                        Request { ask: Ask::Manifest(order), reply } => self.read_manifest(order, Some(reply)).await,
+                        request => self.world.on_request(request).await,
+                    };
                     self.survive(done)?;
                 }
+                Some(Ok(reading)) = self.reading.join_next() => self.on_manifest(reading).await?,
                 Some(signal) = signals.next() => match signal {
-                    SIGHUP => tracing::warn!("a changed manifest takes effect when seald is started again"),
+                    SIGHUP => {
+                        let done = self.read_manifest(ManifestOrder::Reload, None).await;
+                        self.survive(done)?;
+                    }
                     signal => {
                         tracing::info!(signal, "asked to end");
                         return Ok(Ending::Asked);
                     }
                 },
-                Some(_) = observer.join_next() => return Err(DaemonError::Observer),
+                Some(_) = self.observer.join_next() => return Err(DaemonError::Observer),
                 () = time::sleep(wake) => self.world.waits.hear(due),
             }
         }
@@ -268,8 +339,114 @@ impl Loop {
             }
         }
         world.ask();
+        world.tell_operators();
         self.publish(&latest, now);
         Ok(latest)
+    }
+
+    /// Begins to read what an order about the manifest is about.
+    async fn read_manifest(
+        &mut self,
+        order: ManifestOrder,
+        reply: Option<oneshot::Sender<Answer>>,
+    ) -> Result<(), StoreError> {
+        let refuse = |reply: Option<oneshot::Sender<Answer>>, refused| {
+            if let Some(reply) = reply {
+                drop(reply.send(Err(refused)));
+            }
+        };
+        if !self.reading.is_empty() {
+            refuse(
+                reply,
+                Refused::new(Cause::Unavailable, "a manifest is being read already", "ask again in a second"),
+            );
+            return Ok(());
+        }
+        let files = match order {
+            ManifestOrder::Preview | ManifestOrder::Reload => None,
+            ManifestOrder::Rollback => match self.world.generation_before().await? {
+                Some(files) => Some(files),
+                None => {
+                    let help = "edit the manifest, then `seald reload`";
+                    refuse(reply, generation::refused("there is no generation before the one in force", help));
+                    return Ok(());
+                }
+            },
+        };
+        if order != ManifestOrder::Preview {
+            let now = sd_notify::NotifyState::monotonic_usec_now();
+            now.map_or_else(|_| (), |now| tell_service(&[sd_notify::NotifyState::Reloading, now]));
+        }
+        let source = self.world.in_force.source.clone();
+        self.reading.spawn_blocking(move || Reading { order, reply, read: source.prepare(files) });
+        Ok(())
+    }
+
+    /// Brings a manifest that was read into force, or says why not; either is answered.
+    async fn on_manifest(&mut self, reading: Reading) -> Result<(), DaemonError> {
+        let Reading { order, reply, read } = reading;
+        let answer = self.judge_manifest(order, read).await?;
+        if order != ManifestOrder::Preview {
+            tell_service(&[sd_notify::NotifyState::Ready]);
+        }
+        if let (Err(refused), false) = (&answer, order == ManifestOrder::Preview) {
+            tracing::error!(reason = %refused.error, "the manifest is refused, nothing changed");
+            self.world.in_force.refused = Some((clock::now(), refused.error.clone()));
+        }
+        if let Some(reply) = reply {
+            // who asked may have gone meanwhile; what was done stays done
+            drop(reply.send(answer));
+        }
+        Ok(())
+    }
+
+    async fn judge_manifest(
+        &mut self,
+        order: ManifestOrder,
+        read: Result<(Proposal, Vec<Problem>), Vec<Problem>>,
+    ) -> Result<Answer, DaemonError> {
+        let help = "correct it, then `seald reload`; what is in force stays in force";
+        let (proposal, warnings) = match read {
+            Ok(read) => read,
+            Err(problems) => {
+                let what = format!("the manifest cannot be used:{}", generation::listed(&problems));
+                return Ok(Err(generation::refused(&what, help)));
+            }
+        };
+        let mut told = self.world.compare(&proposal, &warnings);
+        if order == ManifestOrder::Preview {
+            return Ok(Ok(Reply::Reloaded(told)));
+        }
+        if !told.refused.is_empty() {
+            return Ok(Err(generation::refused(&told.refused.join("\n  "), help)));
+        }
+        if told.changes.is_empty() {
+            // only words differ: the places of settings are the new file's
+            self.world.in_force.proposal = proposal;
+            self.world.in_force.refused = None;
+            return Ok(Ok(Reply::Reloaded(told)));
+        }
+        let chain_differs = proposal.loaded.manifest.chain != self.world.manifest.chain;
+        let done = self.world.enforce(proposal, order == ManifestOrder::Rollback).await;
+        if let Err(error) = &done {
+            let why = Chain(error).to_string();
+            self.survive(done)?;
+            return Ok(Err(Refused::new(Cause::Unavailable, why, "see `seald status`, then `seald reload` again")));
+        }
+        if chain_differs {
+            self.observe_anew().await;
+        }
+        self.turn().await?;
+        (told.applied, told.generation) = (true, self.world.in_force.generation.number);
+        Ok(Ok(Reply::Reloaded(told)))
+    }
+
+    /// The chain is asked by the new manifest's rules; nothing that the old observer saw counts.
+    async fn observe_anew(&mut self) {
+        self.observer.shutdown().await;
+        let (questions, sight) = self.observing.clone();
+        sight.send_replace(Sight::default());
+        self.observer.spawn(observer::run(Arc::clone(&self.world.manifest), questions, sight));
     }
 
     fn publish(&mut self, plan: &Plan, now: UnixMillis) {

@@ -64,11 +64,16 @@ impl World {
                 self.on_done(task, outcome, now, news);
             }
             Notice::Failed { task, class, error, worker } | Notice::Lost { task, class, error, worker } => {
-                tracing::warn!(slot = %worker, class = class.as_str(), error = %error, "a task failed");
+                let of = self.tasks.get(&task);
+                let (sector, stage) = (of.map(|of| of.number.as_u64()), of.map(|of| of.stage.as_str()));
+                let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
+                tracing::warn!(sector, stage, slot = %worker, miner, class = class.as_str(), error = %error, "a task failed");
                 self.on_failed(task, class, error, now, news);
             }
             Notice::Stopped { worker, task } => {
-                tracing::info!(slot = %worker, "a task was ended as an operator asked; it goes on later");
+                let of = self.tasks.get(&task);
+                let (sector, stage) = (of.map(|of| of.number.as_u64()), of.map(|of| of.stage.as_str()));
+                tracing::info!(sector, stage, slot = %worker, "a task was ended as an operator asked; it goes on later");
                 self.on_stopped(task);
             }
             Notice::Down { worker, why } => {

@@ -41,6 +41,9 @@ impl World {
             network_version: view.as_ref().and_then(|view| view.network_version),
             next_number: self.next_number(),
             durations: self.durations.clone(),
+            running: self.tasks.values().map(|task| (task.worker.clone(), task.stage)).collect(),
+            memory: crate::plan::MemorySeen::default(),
+            barred: BTreeMap::new(),
         }
     }
 

@@ -16,7 +16,13 @@ use crate::{
     supervisor::{TaskView, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
 };
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 impl World {
     /// Everything `seald status` can say, now.
@@ -29,6 +35,7 @@ impl World {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             manifest: self.manifest.files.first().map(|f| f.display().to_string()).unwrap_or_default(),
+            generation: Some(self.in_force.generation),
             miner: self.miner.as_ref().map(|miner| miner.id),
             prover: self.prover.as_str().to_owned(),
             preparing: self.preparing(&views, now),
@@ -382,11 +389,31 @@ impl World {
             let what = format!("version {version} is not one that this seald knows: messages wait for a near deadline");
             alarm("network".to_owned(), what, "install a newer seald")
         });
+        let metrics = self.metrics_trouble.borrow().clone().map(|why| {
+            let remedy = "free the address, or change node.address; seald tries again by itself";
+            alarm("metrics".to_owned(), why, remedy)
+        });
         let strangers = self.supervisor.strangers().iter().map(|what| {
             let remedy = "seald works around it; once it has ended, or was killed, restart seald";
             alarm("workers".to_owned(), what.clone(), remedy)
         });
-        [store, miner, params, network].into_iter().flatten().chain(strangers)
+        [store, miner, params, network, metrics].into_iter().flatten().chain(self.manifest_alarms()).chain(strangers)
+    }
+
+    /// What an operator should know of the manifest that is, or is not, in force.
+    fn manifest_alarms(&self) -> impl Iterator<Item = Alarm> {
+        let file = self.in_force.source.path.display();
+        let number = self.in_force.generation.number;
+        let declined = self.in_force.declined.then(|| {
+            let what = format!("{file} is not in force: it was rolled back to generation {number}");
+            alarm("manifest".to_owned(), what, "edit it, then `seald reload`")
+        });
+        let refused = self.in_force.refused.as_ref().map(|(at, why)| {
+            let at = words::date(*at);
+            let what = format!("refused at {at}, generation {number} stays in force: {why}");
+            alarm("manifest".to_owned(), what, "correct it, then `seald reload`")
+        });
+        [declined, refused].into_iter().flatten()
     }
 
     fn sector_alarm(&self, record: &Record) -> Option<Alarm> {
@@ -479,6 +506,8 @@ pub fn read(dir: &Path) -> Option<Snapshot> {
 pub fn write(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let text = serde_json::to_vec(snapshot)?;
     let next = dir.join("status.json.next");
-    std::fs::write(&next, text)?;
+    // for the daemon's user and group, as the folder is
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&next)?;
+    file.write_all(&text)?;
     std::fs::rename(next, dir.join(crate::cli::status::FILE))
 }

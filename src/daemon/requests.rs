@@ -15,14 +15,10 @@ use crate::{
         self,
         operator::{Order, Refusal, judge},
     },
-    status::{
-        Snapshot,
-        orders::{self, Pledged, Ruling},
-    },
+    status::orders::{self, Pledged, Ruling},
     store::{Store, StoreError},
     units::SectorNumber,
 };
-use std::sync::Arc;
 
 /// The setting of the database with the sectors that are wanted in all, when an operator ordered more than the manifest
 /// declared. The manifest is the floor: once it declares as many, the order says nothing any more.
@@ -42,19 +38,18 @@ pub(super) async fn desired(manifest: &Manifest, store: &Store) -> Result<Desire
         }
         None => {}
     }
-    desired.held = holding::kept(store).await?;
-    desired.held.forget_undeclared(&desired.slots);
+    desired.held = holding::declared(store, &desired.slots).await?;
     Ok(desired)
 }
 
 impl World {
-    /// Answers a request. `latest` is the newest snapshot.
+    /// Answers a request.
     ///
     /// # Errors
     /// The database failed, which the answer says as well.
-    pub async fn on_request(&mut self, request: Request, latest: &Arc<Snapshot>) -> Result<(), StoreError> {
+    pub async fn on_request(&mut self, request: Request) -> Result<(), StoreError> {
         let Request { ask, reply } = request;
-        let (answer, done) = match self.answer(ask, latest).await {
+        let (answer, done) = match self.answer(ask).await {
             Ok(answer) => (answer, Ok(())),
             Err(error) => {
                 let help = "see with `seald status` whether the database is well again, and with `seald sectors show` \
@@ -67,9 +62,8 @@ impl World {
         done
     }
 
-    async fn answer(&mut self, ask: Ask, latest: &Arc<Snapshot>) -> Result<Answer, StoreError> {
+    async fn answer(&mut self, ask: Ask) -> Result<Answer, StoreError> {
         match ask {
-            Ask::Status => Ok(Ok(Reply::Status(Arc::clone(latest)))),
             Ask::Pledge(_) | Ask::PledgeAsDeclared | Ask::Sector { .. } | Ask::Slots { .. } if self.stale => {
                 let why = "the database is being read again after a write that failed";
                 Ok(Err(Refused::new(Cause::Unavailable, why, "ask again in a few seconds")))
@@ -81,6 +75,11 @@ impl World {
                     Ok(Err(Refused::new(Cause::Conflict, why, "order fewer")))
                 }
             },
+            Ask::Manifest(_) => {
+                // the loop has taken these out: a file is read and the host looked at before anything can be answered
+                let why = "a manifest is read by the loop itself";
+                Ok(Err(Refused::new(Cause::Unavailable, why, "ask again in a second")))
+            }
             Ask::PledgeAsDeclared => self.want(self.manifest.pledge.sectors).await,
             Ask::Sector { number, order, yes } => self.order(number, order, yes).await,
             Ask::Slots { place, order } => self.hold(place, order).await,

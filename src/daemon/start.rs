@@ -1,11 +1,12 @@
 //! Everything before the first turn: state folder, lock, database, and what they remember.
 
 use super::{
+    generation::{InForce, Proposal, Source},
     lock::{LockError, StateLock},
     observer::{Questions, Sight},
     waits::Waits,
     workers,
-    world::World,
+    world::{MOVES, World},
 };
 use crate::{
     book::Book,
@@ -20,10 +21,11 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     task::JoinSet,
 };
 
@@ -41,8 +43,12 @@ pub enum Until {
 /// How the daemon shall run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The manifest in force.
-    pub manifest: Manifest,
+    /// Where the manifest is read again.
+    pub source: Source,
+    /// What it says now; absent while nobody has written one, and then it is waited for.
+    pub proposal: Option<Proposal>,
+    /// The state folder while there is no manifest.
+    pub state_dir: PathBuf,
     /// Which prover workers and devnet run.
     pub prover: Prover,
     /// What ends it, besides a signal.
@@ -84,8 +90,13 @@ pub enum StartError {
 pub(super) type Started = (World, StateLock, watch::Sender<Sight>, watch::Receiver<Questions>);
 
 /// The world as the last run left it.
-pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -> Result<Started, StartError> {
-    let Options { manifest, prover, .. } = options;
+pub(super) async fn world(
+    source: Source,
+    proposal: Proposal,
+    prover: Prover,
+    events: mpsc::Sender<WorkerEvent>,
+) -> Result<Started, StartError> {
+    let manifest = proposal.loaded.manifest.clone();
     match prover {
         Prover::Simulated if manifest.chain.source != ChainSource::Devnet => {
             return Err(StartError::SimulatedOnRealNetwork);
@@ -96,6 +107,8 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
     let lock = StateLock::take(&manifest.state.dir).await?;
     let store = Store::open(manifest.state.url.as_str()).await?;
     own(&store, &manifest).await?;
+    let in_force = InForce::at_start(&store, source, proposal).await?;
+    let manifest = in_force.proposal.loaded.manifest.clone();
     if matches!(manifest.chain.source, ChainSource::Endpoints(_)) {
         tracing::warn!("this version submits no window PoSt: something else must keep the sectors proven");
     }
@@ -142,6 +155,10 @@ pub(super) async fn world(options: Options, events: mpsc::Sender<WorkerEvent>) -
         stale: true,
         waits: Waits::new(clock::monotonic()),
         store_trouble: None,
+        moves: broadcast::Sender::new(MOVES),
+        metrics_trouble: watch::Sender::new(None),
+        operators: watch::Sender::new(manifest.control.operator_group.clone()),
+        in_force,
         manifest: Arc::new(manifest),
         store,
     };
@@ -167,7 +184,7 @@ async fn own(store: &Store, manifest: &Manifest) -> Result<(), StartError> {
     }
 }
 
-fn params_seen(prover: Prover, manifest: &Manifest) -> ParamsSeen {
+pub(super) fn params_seen(prover: Prover, manifest: &Manifest) -> ParamsSeen {
     let ready = prover == Prover::Simulated || params::ready(manifest.miner.sector_size, &manifest.params.dir);
     if ready { ParamsSeen::Ready } else { ParamsSeen::Missing }
 }
@@ -212,6 +229,9 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, O
         network_version: None,
         next_number: None,
         durations: BTreeMap::new(),
+        running: BTreeMap::new(),
+        memory: crate::plan::MemorySeen::default(),
+        barred: BTreeMap::new(),
     };
     Ok((desired, observed))
 }

@@ -3,9 +3,10 @@
 use super::{
     compose::Draught,
     errands::{Desk, Done, Miner},
+    generation::Source,
     news::News,
     observer::{ChainView, Questions, Sight},
-    start::{self, Options, Until},
+    start,
     world::World,
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     units::{AttoFil, Epoch, SectorNumber, SectorSize},
 };
 use serde_json::json;
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 struct Bench {
@@ -43,10 +44,10 @@ async fn bench() -> Bench {
 
 async fn bench_in(folder: tempfile::TempDir) -> Bench {
     let overrides = manifest::Overrides { cwd: folder.path().to_owned(), ..manifest::Overrides::default() };
-    let manifest = manifest::load(Path::new("examples/configs/devnet.toml"), &overrides).unwrap().manifest;
-    let options = Options { manifest, prover: Prover::Simulated, until: Until::Asked, devnet_epoch_ms: None };
+    let source = Source { path: "examples/configs/devnet.toml".into(), overrides };
+    let proposal = source.read().unwrap();
     let (events, _) = mpsc::channel(1);
-    let (world, _lock, sight, _questions) = start::world(options, events).await.unwrap();
+    let (world, _lock, sight, _questions) = start::world(source, proposal, Prover::Simulated, events).await.unwrap();
     Bench { world, sight, _questions, _lock, folder }
 }
 

@@ -98,7 +98,8 @@ impl World {
         if self.params == ParamsSeen::Preparing {
             let env = slot_env(&self.manifest, &helper_slot());
             let (prover, life) = (self.prover, Life::WithDaemon);
-            let spec = WorkerSpec { env, cpus: None, memory: None, prover, life, generation: 1 };
+            let spec =
+                WorkerSpec { env, cpus: None, memory: None, prover, life, generation: self.in_force.generation.number };
             wanted.insert(params_worker(), spec);
         }
         wanted
@@ -112,7 +113,7 @@ impl World {
             memory: slot.memory,
             prover: self.prover,
             life: self.life,
-            generation: 1,
+            generation: self.in_force.generation.number,
         };
         Some((WorkerId { slot: who.slot.clone(), instance: who.instance }, spec))
     }

@@ -5,18 +5,23 @@
 
 use super::{
     errands::{Desk, Done, Miner},
+    generation::InForce,
+    holding,
     observer::{Questions, Sight},
+    reading::Reader,
     waits::Waits,
 };
 use crate::{
     book::{Book, Change},
     clock,
+    control::Feed,
     error::Chain,
     manifest::Manifest,
     plan::{Assignee, Desired, MinerSeen, ParamsSeen, RepoSeen},
     proofs::Prover,
     repo::Repo,
     sector::{Attempt, Event, Facts, MessageId, Record, Stage, State},
+    status::{Snapshot, events::Move},
     store::{Store, StoreError, Unreadable},
     supervisor::{Companion, Supervisor},
     units::{Bytes, Epoch, Hash32, RepoName, SectorNumber, UnixMillis},
@@ -27,7 +32,10 @@ use std::{
     sync::Arc,
     time::Instant,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
 
 /// A declared repo as the daemon has it.
 #[derive(Debug)]
@@ -87,6 +95,8 @@ pub fn back_off(tries: u32) -> i64 {
 pub struct World {
     /// The manifest in force.
     pub manifest: Arc<Manifest>,
+    /// Which generation that is, and where it came from.
+    pub in_force: InForce,
     /// What it wants.
     pub desired: Desired,
     /// Which prover runs.
@@ -161,9 +171,35 @@ pub struct World {
     pub stale: bool,
     /// Why the last write failed; until one succeeds.
     pub store_trouble: Option<String>,
+    /// Where every move of a sector is told.
+    pub moves: broadcast::Sender<Arc<Move>>,
+    /// Why nobody can fetch metrics at the manifest's address.
+    pub metrics_trouble: watch::Sender<Option<String>>,
+    /// The group whose members may give orders.
+    pub operators: watch::Sender<Option<String>>,
 }
 
+/// Moves that a listener may be behind before it misses some.
+pub const MOVES: usize = 1024;
+
 impl World {
+    /// What the control socket is answered from.
+    pub(super) fn feed(&self, status: watch::Receiver<Arc<Snapshot>>) -> Feed {
+        let reading = Reader { store: self.store.clone(), sight: self.sight.clone(), status: status.clone() };
+        let operators = self.operators.subscribe();
+        Feed { status, moves: self.moves.clone(), operators, reading: Arc::new(reading) }
+    }
+
+    /// Lets the control socket know who may give orders, after a manifest changed that.
+    pub(super) fn tell_operators(&self) {
+        let group = &self.manifest.control.operator_group;
+        self.operators.send_if_modified(|known| {
+            let changed = known != group;
+            known.clone_from(group);
+            changed
+        });
+    }
+
     /// What an errand needs, once the chain was read.
     pub fn desk(&self) -> Option<Desk> {
         let sight = self.sight.borrow();
@@ -185,6 +221,7 @@ impl World {
         let (records, mut unreadable) = self.store.sectors().await?;
         let (batches, more) = self.store.batches().await?;
         self.highest_in_store = self.store.max_number().await?;
+        self.desired.held = holding::declared(&self.store, &self.desired.slots).await?;
         unreadable.extend(more);
         self.book = Book::of(records, batches);
         self.unreadable = unreadable;
@@ -233,15 +270,18 @@ impl World {
     }
 
     fn tell(&self, change: &Change) {
+        let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
         for record in &change.created {
             tracing::info!(sector = %record.number, repo = %record.repo, "created");
+            self.told(record, None, "Created");
         }
         for (number, event) in &change.notes {
             tracing::warn!(sector = %number, event = event.kind().as_str(), "an event that does not apply was noted");
         }
         for (record, event) in &change.sectors {
             let before = self.book.records.get(&record.number).map_or(State::Packing, |r| r.state);
-            tell(before, record, event);
+            tell(miner.as_deref(), before, record, event);
+            self.told(record, Some(before), event.kind().as_str());
         }
         for batch in &change.batches {
             let before = self.book.batches.get(&batch.id).map_or("new", |known| known.state.as_str());
@@ -250,6 +290,12 @@ impl World {
                 tracing::info!(batch = %batch.id.0, %kind, status, before, sectors = batch.sectors.len(), "message");
             }
         }
+    }
+
+    fn told(&self, record: &Record, from: Option<State>, event: &str) {
+        let Record { number, state: to, .. } = *record;
+        // nobody may be listening
+        drop(self.moves.send(Arc::new(Move { number, from, to, event: event.to_owned(), at: clock::now() })));
     }
 
     /// A new view of the chain: what it says of messages is recorded.
@@ -295,14 +341,16 @@ impl World {
     }
 }
 
-fn tell(before: State, after: &Record, event: &Event) {
+fn tell(miner: Option<&str>, before: State, after: &Record, event: &Event) {
     let number = after.number;
     let kind = event.kind().as_str();
     match &after.failure {
         Some(failure) if after.state.is_failure() => tracing::warn!(
-            sector = %number, event = kind, error = %failure.error, "{} -> {}", before, after.state
+            sector = %number, miner, event = kind, error = %failure.error, "{} -> {}", before, after.state
         ),
-        _ if before != after.state => tracing::info!(sector = %number, event = kind, "{} -> {}", before, after.state),
-        _ => tracing::info!(sector = %number, event = kind, "{}", after.state),
+        _ if before != after.state => {
+            tracing::info!(sector = %number, miner, event = kind, "{} -> {}", before, after.state)
+        }
+        _ => tracing::info!(sector = %number, miner, event = kind, "{}", after.state),
     }
 }

@@ -5,6 +5,7 @@
 //! its layer; `resolve` and `conflicts` judge. [`parse`] is pure: only [`load`] reads files. Nothing here looks at
 //! the host: that is `seald check`.
 
+mod change;
 mod conflicts;
 mod defaults;
 mod equipment;
@@ -20,13 +21,14 @@ mod source;
 mod tests;
 mod values;
 
+pub use change::{Change, Class, changes};
 pub use model::{
-    Account, Batch, BatchRule, Chain, ChainSource, Endpoint, Fees, Identity, Launcher, Manifest, Miner, Node, Params,
-    Pledge, Repo, Slot, State, Task, Workers,
+    Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Launcher, Manifest, Miner, Node,
+    Params, Pledge, Repo, Slot, State, Task, Workers,
 };
 pub use problems::{Key, Origin, Place, Problem, Setting};
 pub use schema::schema;
-pub use source::{File, Overrides};
+pub use source::{File, Overrides, read, set_nothing};
 pub use values::{CpuSet, DatabaseUrl, Gpu};
 
 use std::{collections::BTreeMap, path::Path};

@@ -39,6 +39,15 @@ pub struct Manifest {
     pub params: Params,
     /// `[workers]`
     pub workers: Workers,
+    /// `[control]`
+    pub control: Control,
+}
+
+/// Who may tell the running daemon what to do, besides root and its own user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Members of this group of the system may give orders.
+    pub operator_group: Option<String>,
 }
 
 /// Which miner this is.

@@ -98,6 +98,16 @@ pub struct RawManifest {
     pub params: Option<RawParams>,
     /// How worker processes are started.
     pub workers: Option<RawWorkers>,
+    /// Who may tell the running daemon what to do.
+    pub control: Option<RawControl>,
+}
+
+/// Who may tell the running daemon what to do.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawControl {
+    /// Members of this group of the system may give orders. Default: only root and the user that seald runs as.
+    pub operator_group: Option<String>,
 }
 
 /// Exactly one of `actor`, `create` and `genesis` says where the actor comes from.

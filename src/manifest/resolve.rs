@@ -4,8 +4,8 @@
 use super::{
     equipment::{repos, slots},
     model::{
-        Account, Batch, BatchRule, Chain, ChainSource, Endpoint, Fees, Identity, Launcher, Manifest, Miner, Node,
-        Params, Pledge, Repo, Slot, State, Task, Workers,
+        Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Launcher, Manifest, Miner,
+        Node, Params, Pledge, Repo, Slot, State, Task, Workers,
     },
     problems::{Key, Setting},
     raw,
@@ -48,6 +48,8 @@ pub struct Sections {
     pub params: Option<Params>,
     /// `[workers]`
     pub workers: Option<Workers>,
+    /// `[control]`
+    pub control: Option<Control>,
 }
 
 impl Sections {
@@ -70,14 +72,29 @@ impl Sections {
             node: node(reader, raw.node),
             params: params(reader, raw.params.unwrap_or_default()),
             workers: workers(reader, raw.workers.unwrap_or_default()),
+            control: control(reader, raw.control.unwrap_or_default()),
             miner,
         }
     }
 
     /// The manifest; `None` when a section is wrong.
     pub fn into_manifest(self, files: Vec<PathBuf>) -> Option<Manifest> {
-        let Self { miner, chain, state, repos, slots, pledge, fees, batch, node, params, workers, roles: _, tasks: _ } =
-            self;
+        let Self {
+            miner,
+            chain,
+            state,
+            repos,
+            slots,
+            pledge,
+            fees,
+            batch,
+            node,
+            params,
+            workers,
+            control,
+            roles: _,
+            tasks: _,
+        } = self;
         Some(Manifest {
             files,
             miner: miner?,
@@ -91,6 +108,7 @@ impl Sections {
             node: node?,
             params: params?,
             workers: workers?,
+            control: control?,
         })
     }
 }
@@ -380,6 +398,16 @@ fn node(reader: &mut Reader<'_>, raw: Option<raw::RawNode>) -> Option<Option<Nod
             None
         }
     }
+}
+
+fn control(reader: &mut Reader<'_>, raw: raw::RawControl) -> Option<Control> {
+    let raw::RawControl { operator_group } = raw;
+    let key = Key::of("control.operator_group");
+    let operator_group = match operator_group {
+        Some(name) => Some(reader.parse(&key, &name, values::parse_group)?),
+        None => None,
+    };
+    Some(Control { operator_group })
 }
 
 fn params(reader: &mut Reader<'_>, raw: raw::RawParams) -> Option<Params> {

@@ -8,6 +8,7 @@ use figment::{
     Metadata, Profile, Provider,
     value::{Dict, Map, Value},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -59,12 +60,17 @@ impl Overrides {
 }
 
 /// One manifest file that was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// As it was given.
     pub path: PathBuf,
     /// All of it.
     pub text: String,
+}
+
+/// Whether these files set nothing at all: they hold comments at most.
+pub fn set_nothing(files: &[File]) -> bool {
+    files.iter().all(|file| DeTable::parse(&file.text).is_ok_and(|table| table.get_ref().is_empty()))
 }
 
 /// Reads the manifest and the drop-ins beside it: for `seald.toml`, every `seald.d/*.toml` in name order.

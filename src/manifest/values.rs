@@ -196,6 +196,19 @@ pub fn host_port(rest: &str, default: u16) -> Option<(String, u16)> {
     (!host.is_empty() && host.chars().all(fits)).then(|| (host.to_owned(), port))
 }
 
+/// The name of a group of the system, as Debian's tools accept it.
+///
+/// # Errors
+/// Anything else, a number too: it is looked up by its name.
+pub fn parse_group(s: &str) -> Result<String, BadUnit> {
+    let first = |c: char| c.is_ascii_lowercase() || c == '_';
+    let fits = |c: char| first(c) || c.is_ascii_digit() || c == '-';
+    if (1..=32).contains(&s.len()) && s.starts_with(first) && s.chars().all(fits) {
+        return Ok(s.to_owned());
+    }
+    Err(bad(s, "the name of a group: small letters, digits, - and _, such as seald-operators"))
+}
+
 /// `5m`, `540d`, `1h 30m`, `0s`.
 ///
 /// # Errors

@@ -112,13 +112,11 @@ impl HeldSlots {
         self.0.retain(|known, _| known.slot != place.slot || (place.instance.is_some() && known != place));
     }
 
-    /// Forgets what is not declared any more; whether there was anything of that kind.
-    pub fn forget_undeclared(&mut self, slots: &BTreeMap<SlotName, SlotWish>) -> bool {
-        let before = self.0.len();
+    /// Forgets what is not declared any more.
+    pub fn forget_undeclared(&mut self, slots: &BTreeMap<SlotName, SlotWish>) {
         self.0.retain(|place, _| {
             slots.get(&place.slot).is_some_and(|wish| place.instance.is_none_or(|instance| instance < wish.count))
         });
-        self.0.len() != before
     }
 
     /// What holds this worker: of itself and its slot the stricter.
@@ -206,10 +204,9 @@ mod tests {
         let text = serde_json::to_string(&held).unwrap();
         assert!(text.contains("\"pc1/5\":{\"how\":\"drained\",\"since\":7}"), "{text}");
         let mut held: HeldSlots = serde_json::from_str(&text).unwrap();
-        let wish = SlotWish { stages: BTreeSet::new(), count: 2 };
+        let wish = SlotWish { stages: BTreeSet::new(), count: 2, memory: None };
         let declared = BTreeMap::from([("pc1".parse().unwrap(), wish)]);
-        assert!(held.forget_undeclared(&declared));
-        assert!(!held.forget_undeclared(&declared));
+        held.forget_undeclared(&declared);
         assert!(held.of(&who("pc1", 0)).is_some() && held.of(&who("gpu0", 0)).is_none());
         assert!(held.of(&who("pc1", 5)).is_none());
     }

@@ -5,7 +5,10 @@
 //! it touches; a failed one is planned again. Nothing that is not declared is ever touched.
 
 mod batches;
+pub mod cores;
+mod gpus;
 mod held;
+mod memory;
 mod observed;
 mod sectors;
 mod setup;
@@ -14,7 +17,9 @@ pub mod space;
 mod tests;
 
 pub use batches::NETWORKS;
+pub use gpus::{Ask, GpuSeen, assign};
 pub use held::{Held, HeldSlots, How, Place};
+pub use memory::MemorySeen;
 pub use observed::{
     Assignee, BatchRule, BatchSeen, Costs, Desired, Funds, MinerSeen, Observed, ParamsSeen, RepoSeen, RepoWish,
     SectorSeen, SlotWish,

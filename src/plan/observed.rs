@@ -1,11 +1,11 @@
 //! The two inputs of the planner: what the manifest wants, and what is.
 
-use super::{HeldSlots, space::Room};
+use super::{HeldSlots, MemorySeen, space::Room};
 use crate::{
-    manifest::{ChainSource, Manifest, Task},
+    manifest::{ChainSource, Manifest, Slot, Task},
     outbox::{Batch, FeeRule},
     sector::{ChainNow, Facts, MessageId, Policy, Record, Stage},
-    units::{AttoFil, Epoch, RepoName, SectorNumber, SectorSize, SlotName, UnixMillis},
+    units::{AttoFil, Bytes, Epoch, RepoName, SectorNumber, SectorSize, SlotName, UnixMillis},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +34,8 @@ pub struct SlotWish {
     pub stages: BTreeSet<Stage>,
     /// How many processes.
     pub count: u32,
+    /// The most that one of them may take of memory.
+    pub memory: Option<Bytes>,
 }
 
 /// What a repo is for.
@@ -128,11 +130,7 @@ impl Desired {
                     (name.clone(), RepoWish { seal: repo.seal, store: repo.store, weight: repo.weight })
                 })
                 .collect(),
-            slots: manifest
-                .slots
-                .iter()
-                .map(|(name, slot)| (name.clone(), SlotWish { stages: stages(&slot.tasks), count: slot.count }))
-                .collect(),
+            slots: manifest.slots.iter().map(|(name, slot)| (name.clone(), wish(slot))).collect(),
             held: HeldSlots::default(),
             sectors: manifest.pledge.sectors,
             max_in_flight: manifest.pledge.max_in_flight,
@@ -175,6 +173,10 @@ impl Desired {
     pub fn stores_in(&self, repo: &RepoName) -> bool {
         self.repos.get(repo).is_some_and(|wish| wish.store)
     }
+}
+
+fn wish(slot: &Slot) -> SlotWish {
+    SlotWish { stages: stages(&slot.tasks), count: slot.count, memory: slot.memory }
 }
 
 fn stages(tasks: &BTreeSet<Task>) -> BTreeSet<Stage> {
@@ -327,4 +329,10 @@ pub struct Observed {
     pub next_number: Option<SectorNumber>,
     /// Mean duration of each stage that was ever measured, milliseconds.
     pub durations: BTreeMap<Stage, u64>,
+    /// The stage that each of these workers is at.
+    pub running: BTreeMap<Assignee, Stage>,
+    /// What is known of memory.
+    pub memory: MemorySeen,
+    /// Workers that this machine cannot run now, with the reason, to be read after "waits for".
+    pub barred: BTreeMap<Assignee, String>,
 }

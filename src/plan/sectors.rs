@@ -4,6 +4,7 @@
 use super::{
     Action, Assignee, Desired, Held, MinerSeen, Observed, ParamsSeen, Place, Plan, RepoSeen, SectorSeen, Subject,
     batches,
+    memory::{Ledger, Short},
     space::{self, Reservations},
 };
 use crate::{
@@ -20,8 +21,13 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     if observed.miner != MinerSeen::Known {
         return wait_for_miner(desired, observed, plan);
     }
-    let mut desk =
-        Desk { desired, observed, free: free_workers(desired, observed), promised: promises(desired, observed) };
+    let mut desk = Desk {
+        desired,
+        observed,
+        free: free_workers(desired, observed),
+        promised: promises(desired, observed),
+        memory: Ledger::of(desired, observed),
+    };
     let mut ready: batches::Ready<'_> = BTreeMap::new();
     let mut work = Vec::new();
     let policy = policy(desired, observed);
@@ -57,7 +63,7 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     }
     for (stage, seen) in work {
         if seen.busy.is_some() {
-            desk.take_worker(stage);
+            desk.keep_worker(stage);
         } else {
             desk.assign(stage, seen, plan);
         }
@@ -119,6 +125,7 @@ struct Desk<'a> {
     /// Idle workers with the number of stages each can do.
     free: BTreeMap<Assignee, usize>,
     promised: Reservations,
+    memory: Ledger<'a>,
 }
 
 fn free_workers(desired: &Desired, observed: &Observed) -> BTreeMap<Assignee, usize> {
@@ -154,10 +161,15 @@ impl Desk<'_> {
             Ok(repo) => repo,
             Err(why) => return plan.hold(Subject::Sector(number), why, WakeUp::NextHead),
         };
-        let Some(worker) = self.take_worker(stage) else {
+        let Some(worker) = self.free_worker(stage) else {
             let (reason, until) = self.no_worker(stage);
             return plan.hold(Subject::Sector(number), reason, until);
         };
+        match self.memory.admit(&worker, stage) {
+            Ok(()) => drop(self.free.remove(&worker)),
+            Err(Short::Now(why)) => return plan.hold(Subject::Sector(number), why, WakeUp::NextHead),
+            Err(Short::Ever(why)) => return plan.hold(Subject::Sector(number), why, WakeUp::Operator),
+        }
         if repo != seen.record.repo {
             self.promised.add(number, repo.clone(), space::finalized_size(seen.record.proof.sector_size()));
         }
@@ -171,8 +183,11 @@ impl Desk<'_> {
 
     /// Has the proofs of an open batch made one.
     fn aggregate(&mut self, batch: MessageId, sectors: Vec<SectorNumber>, plan: &mut Plan) {
-        match self.take_worker(Stage::Commit) {
-            Some(worker) => plan.actions.push(Action::Aggregate { batch, sectors, worker }),
+        match self.free_worker(Stage::Commit) {
+            Some(worker) => {
+                self.free.remove(&worker);
+                plan.actions.push(Action::Aggregate { batch, sectors, worker });
+            }
             None => {
                 let (worker, until) = self.no_worker(Stage::Commit);
                 let reason = format!("its batch's proofs to be made one by {worker}");
@@ -184,11 +199,17 @@ impl Desk<'_> {
     }
 
     /// The most specialised worker that is free: one that can do everything is kept for what only it can do.
-    fn take_worker(&mut self, stage: Stage) -> Option<Assignee> {
+    fn free_worker(&self, stage: Stage) -> Option<Assignee> {
         let able = self.free.iter().filter(|(who, _)| self.can(who, stage));
-        let worker = able.min_by_key(|(who, stages)| (**stages, *who)).map(|(who, _)| who.clone())?;
-        self.free.remove(&worker);
-        Some(worker)
+        able.min_by_key(|(who, stages)| (**stages, *who)).map(|(who, _)| who.clone())
+    }
+
+    /// Keeps a worker and its memory for a stage that begins soon.
+    fn keep_worker(&mut self, stage: Stage) {
+        if let Some(worker) = self.free_worker(stage) {
+            self.memory.add(&worker, stage);
+            self.free.remove(&worker);
+        }
     }
 
     fn can(&self, who: &Assignee, stage: Stage) -> bool {
@@ -199,6 +220,10 @@ impl Desk<'_> {
     fn no_worker(&self, stage: Stage) -> (String, WakeUp) {
         if let Some(reason) = held_back(self.desired, stage) {
             return (reason, WakeUp::Operator);
+        }
+        let barred = || self.desired.able(stage).map(|who| self.observed.barred.get(&who)).collect::<Option<Vec<_>>>();
+        if let Some(why) = barred().and_then(|whys| whys.first().copied()) {
+            return (why.clone(), WakeUp::NextHead);
         }
         let able = self.observed.workers.keys().filter(|who| self.can(who, stage));
         let reason = match able.filter(|who| self.desired.held.of(who).is_none()).count() {

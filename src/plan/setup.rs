@@ -29,7 +29,12 @@ fn repos(desired: &Desired, observed: &Observed, plan: &mut Plan) {
 
 fn workers(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     // a drained worker that has a task is told to leave as well, which it does when that is done
-    let wanted: BTreeSet<_> = desired.workers().filter(|who| !desired.held.is_drained(who)).collect();
+    let mut wanted: BTreeSet<_> = desired.workers().filter(|who| !desired.held.is_drained(who)).collect();
+    for (who, why) in &observed.barred {
+        if wanted.remove(who) {
+            plan.hold(Subject::Slot(who.slot.clone()), format!("{why} (worker {who})"), WakeUp::NextHead);
+        }
+    }
     let surplus = observed.workers.keys().filter(|who| !wanted.contains(who));
     plan.actions.extend(surplus.cloned().map(Action::StopWorker));
     let missing = wanted.into_iter().filter(|who| !observed.workers.contains_key(who));

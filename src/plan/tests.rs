@@ -325,7 +325,7 @@ fn text(plan: &Plan) -> Vec<String> {
     plan.actions.iter().map(ToString::to_string).chain(holds).collect()
 }
 
-fn devnet() -> Desired {
+pub(super) fn devnet() -> Desired {
     let overrides = manifest::Overrides { cwd: "/box".into(), ..manifest::Overrides::default() };
     let loaded = manifest::load(Path::new("examples/configs/devnet.toml"), &overrides).unwrap();
     Desired::of(&loaded.manifest)
@@ -353,6 +353,9 @@ fn fresh() -> Observed {
         network_version: Some(28),
         next_number: None,
         durations: BTreeMap::new(),
+        running: BTreeMap::new(),
+        memory: crate::plan::MemorySeen::default(),
+        barred: BTreeMap::new(),
     }
 }
 

@@ -473,6 +473,9 @@ impl Sim {
             funds: view.map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
             next_number: on_chain.map(|on_chain| ours.map_or(on_chain, |ours| ours.max(on_chain))),
             durations: BTreeMap::new(),
+            running: BTreeMap::new(),
+            memory: crate::plan::MemorySeen::default(),
+            barred: BTreeMap::new(),
         }
     }
 

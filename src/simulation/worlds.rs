@@ -101,7 +101,8 @@ pub fn world(plot: &Plot) -> Sim {
     let manifest = manifest();
     let mut desired = Desired::of(&manifest);
     let all = BTreeSet::from([Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize, Stage::Remove]);
-    desired.slots = BTreeMap::from([("cpu".parse().unwrap(), SlotWish { stages: all, count: plot.workers })]);
+    desired.slots =
+        BTreeMap::from([("cpu".parse().unwrap(), SlotWish { stages: all, count: plot.workers, memory: None })]);
     desired.sectors = plot.sectors;
     desired.max_in_flight = plot.in_flight;
     desired.precommit = BatchRule { max: plot.batch, wait_ms: 5 * EPOCH_MS };

@@ -138,6 +138,14 @@ fn slots(before: Option<&Snapshot>, now: &Snapshot, lines: &mut Vec<String>) {
         let old = before.and_then(|b| b.slots.iter().find(same));
         let name = format!("slot {}/{}", slot.slot, slot.instance);
         let note = slot.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        let held = |s: &SlotStatus| s.held.as_ref().map(|held| (held.how, held.place.clone()));
+        match (old.and_then(held), held(slot)) {
+            (was, Some((how, place))) if was != Some((how, place.clone())) => {
+                lines.push(format!("{name} {} by an operator, until `seald resume {place}`", how.as_str()));
+            }
+            (Some(_), None) => lines.push(format!("{name} takes tasks again")),
+            (_, _) => {}
+        }
         match (old.is_some_and(is_down), is_down(slot)) {
             (was, true) if !was || old.is_some_and(|o| o.state != slot.state) => {
                 lines.push(format!("{name} {}{note}", slot.state));

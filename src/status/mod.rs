@@ -3,6 +3,7 @@
 //! Pure: the daemon fills it, the command line prints it. Field names are a contract for scripts.
 
 pub mod changes;
+pub mod events;
 pub mod info;
 pub mod metrics;
 pub mod orders;
@@ -77,6 +78,9 @@ pub struct Snapshot {
     pub pid: u32,
     /// Manifest file in force.
     pub manifest: String,
+    /// The generation of the manifest that is in force; absent while there is none.
+    #[serde(default)]
+    pub generation: Option<Generation>,
     /// The miner, once known.
     pub miner: Option<MinerId>,
     /// `simulated` when the fake prover runs; never on a real network.
@@ -120,6 +124,7 @@ impl Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             manifest: String::new(),
+            generation: None,
             miner: None,
             prover: String::new(),
             preparing: Vec::new(),
@@ -144,6 +149,15 @@ impl Snapshot {
             alarms: Vec::new(),
         }
     }
+}
+
+/// A manifest that came into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Counts from 1.
+    pub number: u64,
+    /// Since when.
+    pub since: UnixMillis,
 }
 
 /// One piece of start-up work.

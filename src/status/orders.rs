@@ -99,6 +99,58 @@ impl SlotsRuled {
     }
 }
 
+/// The answer to `seald reload` and `seald rollback`, and to `seald plan` about what a reload would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The generation of the manifest that is in force.
+    pub generation: u64,
+    /// Whether the changes are in force; `false` when they were only looked at, or when there are none.
+    pub applied: bool,
+    /// Every setting that differs.
+    pub changes: Vec<Changed>,
+    /// What stands against it; empty when it was, or can be, brought into force.
+    pub refused: Vec<String>,
+    /// Tasks that are finished first, on workers that then go or are replaced.
+    pub drains: Vec<String>,
+    /// What else is worth knowing about the new manifest.
+    pub warnings: Vec<String>,
+}
+
+/// One setting that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Its key.
+    pub key: String,
+    /// Its value before, without secrets; absent when it was not set.
+    pub from: Option<String>,
+    /// Its value after.
+    pub to: Option<String>,
+    /// `live`, `drain`, `restart`, `never`.
+    pub class: String,
+}
+
+impl Reloaded {
+    /// The answer as text.
+    pub fn render(&self) -> String {
+        let Self { generation, applied, changes, refused, drains, warnings, .. } = self;
+        let mut out = match (*applied, changes.is_empty()) {
+            (true, _) => format!("generation {generation} of the manifest is in force\n"),
+            (false, true) => format!("nothing changed; generation {generation} of the manifest is in force\n"),
+            (false, false) => format!("a reload would change generation {generation}:\n"),
+        };
+        let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+        for Changed { key, from, to, class } in changes {
+            out.push_str(&format!("  {key}: {} -> {} ({class})\n", said(from), said(to)));
+        }
+        for (head, lines) in [("finished first", drains), ("refused", refused), ("warning", warnings)] {
+            lines.iter().for_each(|line| out.push_str(&format!("  {head}: {line}\n")));
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +207,32 @@ mod tests {
              slot gpu0/2: drained, it has no task\n\
              slot gpu0/3: takes tasks\n"
         );
+    }
+
+    #[test]
+    fn a_reload_says_what_it_changed_and_what_it_waits_for() {
+        let changed = Changed {
+            key: "slot.gpu0.gpu".to_owned(),
+            from: None,
+            to: Some("\"auto\"".to_owned()),
+            class: "drain".to_owned(),
+        };
+        let reloaded = Reloaded {
+            format_version: FORMAT_VERSION,
+            generation: 3,
+            applied: true,
+            changes: vec![changed],
+            refused: Vec::new(),
+            drains: vec!["sector 3 commit on gpu0/0".to_owned()],
+            warnings: Vec::new(),
+        };
+        assert_eq!(
+            reloaded.render(),
+            "generation 3 of the manifest is in force\n  slot.gpu0.gpu: not set -> \"auto\" (drain)\n  \
+             finished first: sector 3 commit on gpu0/0\n"
+        );
+        let same = Reloaded { applied: false, changes: Vec::new(), drains: Vec::new(), ..reloaded };
+        assert_eq!(same.render(), "nothing changed; generation 3 of the manifest is in force\n");
     }
 
     #[test]

@@ -11,14 +11,14 @@ use crate::{
     sector::{Event, Failure, Record, Seed, State, Ticket},
     units::{Epoch, SectorNumber, SectorSize, UnixMillis},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Raised when a field of these reports changes its meaning or goes away.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// `seald sectors list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
@@ -29,7 +29,7 @@ pub struct List {
 }
 
 /// One sector of the list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Number.
     pub number: SectorNumber,
@@ -54,7 +54,8 @@ pub struct Row {
 }
 
 /// Which sectors are listed: those that every part of it lets through.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Choice {
     /// Only those in this state.
     pub state: Option<State>,
@@ -135,7 +136,7 @@ impl List {
 }
 
 /// One line of a sector's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryLine {
     /// When.
     pub at: UnixMillis,
@@ -146,7 +147,7 @@ pub struct HistoryLine {
 }
 
 /// `seald sectors show N`: everything that is known.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Show {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,

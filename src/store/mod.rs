@@ -1,9 +1,11 @@
-//! The database: what the world did. Sector records, append-only events, messages, settings.
+//! The database: what the world did. Sector records, append-only events, messages, settings, and the manifests that were
+//! in force.
 //!
 //! A sector's row, its event and its outbox row change in one transaction. Reading is total: a row that
 //! does not parse is reported as [`Unreadable`], never a crash. Decides nothing, deletes nothing.
 
 mod batches;
+mod generations;
 mod open;
 mod read;
 mod sectors;
@@ -12,6 +14,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use generations::Generation;
 pub use open::{Store, known_version};
 
 pub use crate::{

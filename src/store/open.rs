@@ -21,6 +21,11 @@ pub(super) const MIGRATIONS: &[(&str, &str, &str)] = &[
         include_str!("migrations/sqlite/0002_batches.sql"),
         include_str!("migrations/postgres/0002_batches.sql"),
     ),
+    (
+        "generations",
+        include_str!("migrations/sqlite/0003_generations.sql"),
+        include_str!("migrations/postgres/0003_generations.sql"),
+    ),
 ];
 
 /// Longest wait for a free connection, and for a server to answer.

@@ -90,3 +90,8 @@ pub(super) const RECORD_DURATION: &str = "INSERT INTO durations (stage, size, av
      avg_ms = durations.avg_ms + (excluded.avg_ms - durations.avg_ms) \
      / CASE WHEN durations.samples < 8 THEN durations.samples + 1 ELSE 8 END, samples = durations.samples + 1";
 pub(super) const DURATIONS: &str = "SELECT stage, size, avg_ms, samples FROM durations ORDER BY stage, size";
+
+pub(super) const GENERATIONS: &str =
+    "SELECT number, applied, note, files FROM generations ORDER BY number DESC LIMIT $1";
+pub(super) const INSERT_GENERATION: &str =
+    "INSERT INTO generations (number, applied, note, files) VALUES ($1, $2, $3, $4)";

@@ -58,6 +58,7 @@ store_suite! {
     rows_that_do_not_parse_are_named,
     readers_do_not_wait_for_the_writer,
     a_read_only_store_changes_nothing,
+    a_generation_and_what_it_declines_change_together,
     settings_keep_the_last_value,
     durations_are_averaged,
     another_schema_version_is_refused,

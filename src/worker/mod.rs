@@ -3,6 +3,7 @@
 //! [`serve`] is the process; [`jobs`] are the stages and the rules about their files, which live nowhere else.
 
 mod aggregate;
+mod confine;
 mod files;
 mod finalize;
 mod folder;

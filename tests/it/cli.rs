@@ -60,6 +60,8 @@ const COMMANDS: &[&str] = &[
     "pause",
     "resume",
     "info",
+    "logs",
+    "metrics",
     "init",
     "params",
     "params check",
@@ -269,6 +271,28 @@ fn a_snapshot_of_another_version_is_named() {
     let said = text(&state.status(&[]).stderr);
     assert!(said.starts_with("error: cannot understand ") && said.contains("format_version"), "{said}");
     assert!(said.contains("\nhelp: "), "{said}");
+}
+
+#[test]
+fn logs_of_a_sector_or_a_slot_come_from_the_log_file_that_is_there() {
+    let state = State::new();
+    let line = |at: &str, fields: &str| format!("{at}  INFO seald::daemon: stage {fields}\n");
+    let old = line("2020-01-01T00:00:00.000000Z", "sector=3 slot=gpu0/1");
+    let new = line("2999-01-01T00:00:00.000000Z", "sector=3 slot=gpu0/0");
+    let other = line("2999-01-01T00:00:00.000000Z", "sector=33 slot=gpu1/0");
+    fs::write(state.path("seald.log"), format!("{old}{new}{other}")).unwrap();
+    let dir = format!("state.dir={}", state.0.path().display());
+    let logs = |args: &[&str]| {
+        let Output { status, stdout, stderr } = seald(&[&["logs", "--set", &dir], args].concat());
+        assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()), "{args:?}");
+        text(&stdout)
+    };
+    assert_eq!(logs(&[]), format!("{old}{new}{other}"));
+    assert_eq!(logs(&["3"]), format!("{old}{new}"));
+    assert_eq!(logs(&["gpu0"]), format!("{old}{new}"));
+    assert_eq!(logs(&["gpu0/1"]), old);
+    assert_eq!(logs(&["3", "--since", "2d"]), new);
+    assert_eq!(seald(&["logs", "GPU"]).status.code(), Some(2));
 }
 
 /// A folder with a manifest of this text, and `seald` in it.

@@ -1,7 +1,8 @@
 //! The real program with real child processes, killed, starved and misled.
 //!
 //! `kills` kills it at every recorded step and at random, `full_disk` takes its space away, `orders` tells it what to do,
-//! `chain` makes its chain misbehave, `outlive` ends it while its workers go on, `real` does it with real proofs. Each test has folders and a devnet of its own. Nothing here needs a network, a GPU or
+//! `slots` holds parts of it back, `watch` looks on, `chain` makes its chain misbehave, `outlive` ends it while its workers
+//! go on, `real` does it with real proofs. Each test has folders and a devnet of its own. Nothing here needs a network, a GPU or
 //! a wallet.
 
 mod chain;
@@ -14,6 +15,7 @@ mod proven;
 mod real;
 mod rig;
 mod slots;
+mod watch;
 
 use proven::assert_proven;
 use rig::{Kind, Rig};

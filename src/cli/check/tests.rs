@@ -1,11 +1,13 @@
 //! What `check` says about hosts that lack something, and how it says it.
 
-use super::{
-    host::{Access, Folder, Host, SecretFile, gpus, mount_points, total_memory},
-    judge::judge,
-    *,
+use super::*;
+use crate::{
+    host::{
+        judge::judge,
+        seen::{Access, Folder, Host, SecretFile, gpus, mount_points, total_memory},
+    },
+    repo::{finalized_size, sealing_peak},
 };
-use crate::repo::{finalized_size, sealing_peak};
 
 const MANIFEST: &str = r#"
 [miner]

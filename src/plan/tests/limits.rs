@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 fn slots(wishes: &[(&str, &[Stage], u32)]) -> BTreeMap<SlotName, SlotWish> {
     let one = |(name, stages, count): &(&str, &[Stage], u32)| {
-        (name.parse().unwrap(), SlotWish { stages: stages.iter().copied().collect(), count: *count })
+        (name.parse().unwrap(), SlotWish { stages: stages.iter().copied().collect(), count: *count, memory: None })
     };
     wishes.iter().map(one).collect()
 }

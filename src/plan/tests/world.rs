@@ -100,8 +100,11 @@ fn repo() -> impl Strategy<Value = RepoSeen> {
 
 fn wish() -> impl Strategy<Value = SlotWish> {
     let stages = vec![Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
-    (proptest::sample::subsequence(stages, 1..=4), 0..4u32)
-        .prop_map(|(stages, count)| SlotWish { stages: stages.into_iter().collect(), count })
+    (proptest::sample::subsequence(stages, 1..=4), 0..4u32).prop_map(|(stages, count)| SlotWish {
+        stages: stages.into_iter().collect(),
+        count,
+        memory: None,
+    })
 }
 
 fn batch() -> impl Strategy<Value = BatchRule> {
@@ -279,6 +282,9 @@ fn observed() -> impl Strategy<Value = Observed> {
                     network_version: Some(28),
                     next_number: next,
                     durations: BTreeMap::new(),
+                    running: BTreeMap::new(),
+                    memory: crate::plan::MemorySeen::default(),
+                    barred: BTreeMap::new(),
                 }
             },
         )

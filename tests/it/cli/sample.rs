@@ -1,8 +1,9 @@
 //! Snapshots of a daemon's life, for the views.
 
 use seald::{
+    plan::How,
     status::{
-        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, Preparing, RepoStatus, Scheduling,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus, Scheduling,
         SectorStatus, SlotStatus, Snapshot, Target,
     },
     units::{AttoFil, Bytes, Epoch, MinerId, UnixMillis},
@@ -25,6 +26,7 @@ pub fn fresh() -> Snapshot {
         version: "0.1.0".to_owned(),
         pid: 4242,
         manifest: "/etc/seald.toml".to_owned(),
+        generation: Some(seald::status::Generation { number: 3, since: NOW }),
         miner: None,
         prover: "real".to_owned(),
         preparing: vec![
@@ -56,6 +58,7 @@ pub fn fresh() -> Snapshot {
 /// Sectors in every kind of stage.
 pub fn sealing() -> Snapshot {
     Snapshot {
+        generation: Some(seald::status::Generation { number: 3, since: NOW }),
         miner: Some(MinerId::new(1000)),
         preparing: vec![],
         chain: ChainStatus {
@@ -106,7 +109,10 @@ pub fn sealing() -> Snapshot {
 pub fn waiting_only() -> Snapshot {
     Snapshot {
         launcher: "direct".to_owned(),
-        slots: vec![slot("cpu", 0, "idle", None)],
+        slots: vec![SlotStatus {
+            held: Some(HeldStatus { place: "cpu".parse().unwrap(), how: How::Cordoned, since: NOW.plus_ms(-300_000) }),
+            ..slot("cpu", 0, "idle", None)
+        }],
         sectors: vec![
             waiting(3, "PreCommit1", "a chain head: no endpoint answers", None),
             waiting(4, "PreCommitting", "the base fee to fall below 5 nanoFIL", Some("epoch 4100")),

@@ -3,7 +3,7 @@
 //! What can never work is a problem. What only does not work at this moment, such as a disk that is full, is a
 //! warning: a service that refused to start for it would stop proving too.
 
-use super::host::{Access, Host, SecretFile, presealed, token_files};
+use super::seen::{Access, Host, SecretFile, presealed, token_files};
 use crate::{
     control,
     manifest::{Gpu, Key, Launcher, Manifest, Problem, Setting},
