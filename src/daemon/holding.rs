@@ -126,3 +126,30 @@ const fn how(order: SlotOrder) -> Option<How> {
         SlotOrder::Resume => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::UnixMillis;
+    use std::collections::BTreeSet;
+
+    #[tokio::test]
+    async fn what_is_kept_is_held_while_it_is_declared_and_makes_sense() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", folder.path().join("seald.db").display())).await.unwrap();
+        let wish = SlotWish { stages: BTreeSet::new(), count: 1, memory: None };
+        let slots = BTreeMap::from([("cpu".parse().unwrap(), wish)]);
+        assert!(declared(&store, &slots).await.unwrap().is_empty(), "nobody ever held anything");
+        let mut held = HeldSlots::default();
+        for place in ["cpu", "gone"] {
+            held.hold(place.parse().unwrap(), How::Drained, UnixMillis::new(7));
+        }
+        store.set_setting(HELD, &serde_json::json!(held).to_string()).await.unwrap();
+        held.let_go(&"gone".parse().unwrap());
+        assert_eq!(declared(&store, &slots).await.unwrap(), held);
+        for nonsense in ["", "{\"CPU\": 1}", "[\"cpu\"]"] {
+            store.set_setting(HELD, nonsense).await.unwrap();
+            assert!(declared(&store, &slots).await.unwrap().is_empty(), "{nonsense}");
+        }
+    }
+}

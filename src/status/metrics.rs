@@ -71,7 +71,7 @@ const fn counter(
 
 /// Every metric, in the order in which they are printed. A name is a contract for dashboards and alert rules.
 pub const METRICS: &[Metric] = &[
-    gauge("seald_info", &["version", "miner", "network", "prover"], "Which seald this is; always 1.", info),
+    gauge("seald_info", &["version", "miner", "network", "prover", "launcher"], "Which seald this is; always 1.", info),
     gauge("seald_facts_timestamp_seconds", &[], "When the facts of this page were true, Unix time.", |s| {
         one(seconds_at(s.at))
     }),
@@ -246,6 +246,7 @@ fn info(snapshot: &Snapshot) -> Vec<Sample> {
         ("miner", snapshot.miner.map(|miner| miner.to_string()).unwrap_or_default()),
         ("network", snapshot.chain.network.clone().unwrap_or_default()),
         ("prover", snapshot.prover.clone()),
+        ("launcher", snapshot.launcher.clone()),
     ];
     vec![Sample { labels, value: "1".to_owned() }]
 }

@@ -46,6 +46,8 @@ const COMMANDS: &[&str] = &[
     "run",
     "check",
     "plan",
+    "reload",
+    "rollback",
     "status",
     "sectors",
     "sectors list",

@@ -1,7 +1,7 @@
 //! The real program with real child processes, killed, starved and misled.
 //!
 //! `kills` kills it at every recorded step and at random, `full_disk` takes its space away, `orders` tells it what to do,
-//! `slots` holds parts of it back, `watch` looks on, `chain` makes its chain misbehave, `outlive` ends it while its workers
+//! `reload` gives it other manifests, `slots` holds parts of it back, `watch` looks on, `chain` makes its chain misbehave, `outlive` ends it while its workers
 //! go on, `real` does it with real proofs. Each test has folders and a devnet of its own. Nothing here needs a network, a GPU or
 //! a wallet.
 
@@ -13,6 +13,7 @@ mod outlive;
 mod proven;
 #[cfg(feature = "proofs")]
 mod real;
+mod reload;
 mod rig;
 mod slots;
 mod watch;
@@ -88,7 +89,7 @@ fn a_wrong_manifest_starts_nothing() {
         .output()
         .unwrap();
     let said = String::from_utf8(seald.stderr).unwrap();
-    assert_eq!(seald.status.code(), Some(3), "{said}");
+    assert_eq!(seald.status.code(), Some(78), "a start again is of no use: {said}");
     assert!(said.contains("seald.toml:2:9: miner.actor") && said.contains("help: "), "{said}");
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["seald.toml"], "it made nothing");

@@ -46,7 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("devnet", &["units", "error", "chain", "proofs", "clock", "repo", "sector"]),
     ("control", &["units", "sector", "status", "plan::Place", "clock"]),
     // facts about the machine, in the planner's words, held against the manifest
-    ("host", &["units", "error", "manifest", "repo", "control", "clock", "plan"]),
+    ("host", &["units", "error", "manifest", "repo", "control", "clock", "plan", "supervisor::Places"]),
     ("daemon", &["*"]),
     ("cli", &["*"]),
     // tests only: the whole system without its shell

@@ -383,8 +383,11 @@ pub(super) async fn another_schema_version_is_refused(url: &str) {
     created(&store, 1).await;
     let last = known_version();
     // the row of the newest step
-    meddle(&store, "UPDATE _sqlx_migrations SET version = 1000 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)")
-        .await;
+    meddle(
+        &store,
+        "UPDATE _sqlx_migrations SET version = 1000 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)",
+    )
+    .await;
     for error in [Store::open(url).await.unwrap_err(), Store::open_read_only(url).await.unwrap_err()] {
         assert!(matches!(error, StoreError::Newer { found: 1000, known } if known == last), "{error:?}");
     }

@@ -120,6 +120,7 @@ fn in_words(status: ExitStatus, out_of_memory: &AtomicBool) -> (&'static str, &'
         (Some(code), _) => ("exit-code", "exited", code.to_string()),
         (None, _) if out_of_memory.swap(false, Ordering::Relaxed) => ("oom-kill", "killed", "KILL".to_owned()),
         (None, Some(9)) => ("signal", "killed", "KILL".to_owned()),
+        (None, Some(15)) => ("signal", "killed", "TERM".to_owned()),
         (None, signal) => panic!("ended by signal {signal:?}"),
     }
 }
@@ -268,6 +269,32 @@ fn a_worker_killed_for_memory_is_named_and_the_other_goes_on() {
     units.stop(&rig);
     assert_proven(&rig);
     assert_eq!(sockets(&units.places.workers), 2, "of the two whose end no daemon saw");
+}
+
+#[test]
+fn what_outlived_its_daemon_is_paused_by_the_next_and_the_one_after_that_keeps_it() {
+    let (mut rig, mut units) = rig_with(1, 8_000);
+    let mut told = String::new();
+    let run = begun(&rig);
+    let before = workers(&rig);
+    let mut run = again(&rig, &mut told, Some(run));
+    let paused = |status: &serde_json::Value| {
+        let waits = status["sectors"][0]["waits_for"].as_str();
+        status["daemon"] == "running" && waits.is_some_and(|reason| reason.contains("which is paused"))
+    };
+    assert_eq!(rig.ask(&["pause", "--all", "--now", "--wait"]).status.code(), Some(0));
+    run.watch(&rig, paused);
+    let left = || workers(&rig).iter().filter(|pid| before.contains(pid)).count();
+    wait_for("the one with a task has ended", || left() + 1 == before.len());
+    told.push_str(&run.killed());
+    stage_ms(&mut rig, 20);
+    let mut run = rig.start();
+    run.watch(&rig, paused);
+    assert_eq!(rig.ask(&["resume", "--all"]).status.code(), Some(0));
+    told.push_str(&run.ends_well());
+    assert!(!told.contains("a task failed"), "{told}");
+    units.stop(&rig);
+    assert_proven(&rig);
 }
 
 /// Sockets of workers that nobody removed.

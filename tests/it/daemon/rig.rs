@@ -50,6 +50,8 @@ pub struct Rig {
     dir: tempfile::TempDir,
     pub repo: PathBuf,
     pub sectors: u64,
+    /// The manifest; the example's, unless a test writes its own.
+    pub config: PathBuf,
     /// More arguments of every command, such as `--set=pledge.max_in_flight=8`.
     pub more: Vec<String>,
     /// Arguments of `run`.
@@ -74,11 +76,18 @@ impl Rig {
         prctl::set_child_subreaper(true).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("repo");
-        Self { dir, repo, sectors, more: vec![], run: vec!["--until-target".to_owned()], env: vec![] }
+        let config = root().join("examples/configs/devnet.toml");
+        Self { dir, repo, sectors, config, more: vec![], run: vec!["--until-target".to_owned()], env: vec![] }
     }
 
     pub fn is_simulated(&self) -> bool {
         self.run.iter().any(|arg| arg == "--simulate-proofs")
+    }
+
+    /// A manifest of its own, with this text, which can be written anew.
+    pub fn write_manifest(&mut self, text: &str) {
+        self.config = self.dir.path().join("seald.toml");
+        fs::write(&self.config, text).unwrap();
     }
 
     pub fn state(&self) -> PathBuf {
@@ -88,7 +97,7 @@ impl Rig {
     /// `seald` for this folder, with an environment by which its processes are found again.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seald"));
-        command.args(args).arg("--config").arg(root().join("examples/configs/devnet.toml"));
+        command.args(args).arg("--config").arg(&self.config);
         command.arg(format!("--set=state.dir={}", self.state().display()));
         command.arg(format!("--set=repo.disk.path={}", self.repo.display()));
         command.arg(format!("--set=pledge.sectors={}", self.sectors)).args(&self.more);

@@ -1,0 +1,153 @@
+//! Other manifests for a daemon that runs: brought into force, refused, rolled back, written at last.
+
+use super::{assert_proven, endless, rig::Rig};
+use crate::{read, root};
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+use std::process::Output;
+
+fn example() -> String {
+    read(root().join("examples/configs/devnet.toml").to_str().unwrap())
+}
+
+/// The example with so many workers of its first slot, and another cap of fees.
+fn with(count: u64, fee: u64) -> String {
+    example().replacen("count = 1", &format!("count = {count}"), 1) + &format!("\n[fees]\nmax_commit = \"{fee} FIL\"\n")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn generation(rig: &Rig) -> u64 {
+    rig.json(&["status", "--json"])["generation"]["number"].as_u64().unwrap()
+}
+
+fn about_manifest(status: &Value) -> Option<&str> {
+    let alarms = status["alarms"].as_array()?;
+    alarms.iter().find(|alarm| alarm["about"] == "manifest")?["what"].as_str()
+}
+
+#[test]
+fn a_hundred_reloads_under_load_lose_nothing() {
+    let mut rig = endless(6);
+    rig.env = vec![("SEALD_SIMULATED_STAGE_MS".to_owned(), "150".to_owned())];
+    rig.write_manifest(&with(1, 1));
+    let mut run = rig.start();
+    run.until("sector 1 PreCommit1");
+    for turn in 0..100_u64 {
+        rig.write_manifest(&with(1 + (turn + 1) % 3, 1 + (turn + 1) % 2));
+        let answer = rig.ask(&["reload", "--json"]);
+        let told = said(&answer);
+        assert_eq!(answer.status.code(), Some(0), "{turn}: {told}");
+        let told: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        assert_eq!((&told["applied"], &told["generation"]), (&true.into(), &(turn + 2).into()), "{told:#}");
+    }
+    run.until("target 6/6 proving");
+    assert_eq!(generation(&rig), 101);
+    let answer = rig.ask(&["reload"]);
+    assert!(said(&answer).contains("nothing changed; generation 101"), "{}", said(&answer));
+    let list = rig.json(&["sectors", "list", "--json"]);
+    assert_eq!(list["sectors"].as_array().unwrap().len(), 6, "{list:#}");
+    for number in 1..=6 {
+        let show = rig.json(&["sectors", "show", &number.to_string(), "--json"]);
+        let history = show["history"].to_string();
+        assert!(!history.contains("Failed"), "{history}");
+        assert_eq!(history.matches("PreCommit1Done").count(), 1, "{history}");
+    }
+    assert_eq!(run.stopped().code(), Some(0));
+    assert_proven(&rig);
+}
+
+#[test]
+fn a_bad_manifest_is_refused_with_its_place_and_changes_nothing() {
+    let mut rig = endless(1);
+    rig.write_manifest(&with(1, 1));
+    let mut run = rig.start();
+    run.until("sector 1");
+    let before = generation(&rig);
+    for (text, reason) in [
+        (with(0, 1), "slot.cpu.count"),
+        (with(1, 1) + "\n[slott.x]\n", "slott"),
+        (with(1, 1).replace("\"2KiB\"", "\"8MiB\""), "miner.sector_size: \"2KiB\" -> \"8MiB\""),
+        (with(1, 1) + "\n[workers]\nlauncher = \"direct\"\n", "workers.launcher"),
+        (with(1, 1) + "\n[repo.gone]\npath = \"/proc/nothing\"\nroles = [\"store\"]\n", "repo.gone.path"),
+    ] {
+        rig.write_manifest(&text);
+        let answer = rig.ask(&["reload"]);
+        let told = said(&answer);
+        assert_eq!(answer.status.code(), Some(1), "{told}");
+        assert!(told.contains(reason) && told.contains("help: "), "{reason}: {told}");
+        let status = run.watch(&rig, |status| about_manifest(status).is_some_and(|what| what.contains(reason)));
+        assert_eq!(status["generation"]["number"], before);
+    }
+    // the place of what is wrong, as `seald check` says it
+    rig.write_manifest(&with(0, 1));
+    let line = with(0, 1).lines().position(|line| line == "count = 0").unwrap() + 1;
+    assert!(said(&rig.ask(&["reload"])).contains(&format!("seald.toml:{line}:")));
+    assert!(rig.ask(&["plan"]).status.code() != Some(0));
+
+    rig.write_manifest(&with(2, 1));
+    assert_eq!(rig.ask(&["reload"]).status.code(), Some(0));
+    let status = run.watch(&rig, |status| about_manifest(status).is_none());
+    assert_eq!(status["generation"]["number"], before + 1);
+    run.until("target 1/1 proving");
+    assert_eq!(run.stopped().code(), Some(0));
+}
+
+#[test]
+fn a_rollback_returns_and_a_start_keeps_to_it_until_the_file_is_edited() {
+    let mut rig = endless(1);
+    rig.write_manifest(&with(1, 1));
+    let mut run = rig.start();
+    run.until("target 1/1 proving");
+    let answer = rig.ask(&["rollback"]);
+    assert!(said(&answer).contains("there is no generation before"), "{}", said(&answer));
+    rig.write_manifest(&with(2, 1));
+    // a signal asks for the same, without an answer
+    kill(run.pid(), Signal::SIGHUP).unwrap();
+    let workers = |status: &Value| status["slots"].as_array().unwrap().len();
+    run.watch(&rig, |status| status["generation"]["number"] == 2 && workers(status) == 3);
+    let answer = rig.ask(&["rollback"]);
+    assert_eq!(answer.status.code(), Some(0), "{}", said(&answer));
+    run.watch(&rig, |status| status["generation"]["number"] == 3 && workers(status) == 2);
+    drop(run.killed());
+
+    let mut run = rig.start();
+    run.until("target 1/1 proving");
+    let status = run.watch(&rig, |status| about_manifest(status).is_some());
+    assert!(about_manifest(&status).unwrap().contains("was rolled back to generation 3"), "{status:#}");
+    assert_eq!((status["generation"]["number"].as_u64(), workers(&status)), (Some(3), 2));
+    // asked for by name, it is taken again
+    let answer = rig.ask(&["reload"]);
+    assert_eq!(answer.status.code(), Some(0), "{}", said(&answer));
+    run.watch(&rig, |status| about_manifest(status).is_none() && workers(status) == 3);
+    assert_eq!(run.stopped().code(), Some(0));
+}
+
+#[test]
+fn a_daemon_without_a_manifest_says_what_to_write_and_a_reload_brings_it_up() {
+    let mut rig = endless(1);
+    rig.run.push("--wait-for-manifest".to_owned());
+    rig.write_manifest("# nothing yet\n");
+    let mut run = rig.start();
+    run.until("not configured");
+    let status =
+        run.watch(&rig, |status| status["alarms"][0]["what"].as_str().is_some_and(|w| w.contains("sets nothing")));
+    assert_eq!((&status["daemon"], &status["generation"]), (&"running".into(), &Value::Null));
+    assert_eq!(rig.ask(&["status"]).status.code(), Some(1));
+    let answer = rig.ask(&["sectors", "pledge"]);
+    assert!(said(&answer).contains("not configured"), "{}", said(&answer));
+    rig.write_manifest("[miner]\nactor = 7\n");
+    let answer = rig.ask(&["reload"]);
+    assert_eq!(answer.status.code(), Some(1));
+    assert!(said(&answer).contains("seald.toml:2:9: miner.actor"), "{}", said(&answer));
+
+    rig.write_manifest(&example());
+    let answer = rig.ask(&["reload"]);
+    assert_eq!(answer.status.code(), Some(0), "{}", said(&answer));
+    assert!(said(&answer).contains("generation 1 of the manifest is in force"), "{}", said(&answer));
+    run.until("target 1/1 proving");
+    assert_eq!(run.stopped().code(), Some(0));
+    assert_proven(&rig);
+}
