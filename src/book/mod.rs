@@ -14,11 +14,11 @@ use crate::{
     chain::messages::decode_batch_return,
     outbox::{Aggregate, Batch, BatchState, Fate, Message, MessageKind, Sent},
     sector::{Event, Facts, MessageId, MessageView, Record, Stage, State},
-    units::{Epoch, Hash32, SectorNumber, SectorSize, UnixMillis},
+    units::{Bytes, Epoch, Hash32, SectorNumber, SectorSize, UnixMillis},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long a stage took, for estimates.
+/// What a stage took, for estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Took {
     /// The stage.
@@ -27,6 +27,8 @@ pub struct Took {
     pub size: SectorSize,
     /// Milliseconds.
     pub ms: u64,
+    /// The most memory, when it was measured.
+    pub peak: Option<Bytes>,
 }
 
 /// What is to be committed, all of it or nothing.

@@ -8,6 +8,7 @@ use crate::{
     chain::{Client, NetworkParams, Node, TipSet},
     error::Chain,
     manifest::Manifest,
+    plan::GpuSeen,
     sector::{MessageId, Ticket},
     units::{MinerId, SectorNumber},
 };
@@ -41,6 +42,8 @@ pub enum Done {
     },
     /// A step towards the miner was taken.
     Miner(Result<Step, String>),
+    /// The GPUs were looked at; `None` when that could not be done.
+    Gpus(Option<Vec<GpuSeen>>),
 }
 
 /// Where the miner actor stands.

@@ -13,6 +13,7 @@ pub mod errands;
 pub mod generation;
 mod holding;
 pub mod lock;
+mod machine;
 mod miner;
 pub(crate) mod news;
 pub(crate) mod observe;
@@ -307,6 +308,7 @@ impl Loop {
         }
         let world = &mut self.world;
         world.measure(now);
+        world.look_at_machine(now);
         let mut latest = Plan::default();
         for _ in 0..PLANS_AT_ONCE {
             if world.stale {

@@ -13,7 +13,7 @@ use crate::{
     sector::{Class, Event, Failure, MessageId, Record, Stage, policy::retry_at},
     store::StoreError,
     supervisor::{Notice, WorkerId},
-    units::{SectorNumber, UnixMillis},
+    units::{Bytes, SectorNumber, UnixMillis},
     worker::protocol::{Aggregated, Outcome},
 };
 use std::time::Instant;
@@ -44,6 +44,7 @@ impl World {
         if let Notice::Done { worker, task, .. } | Notice::Failed { worker, task, .. } = &notice {
             news.ended.push((worker.clone(), *task));
         }
+        let is_lost = matches!(notice, Notice::Lost { .. });
         match notice {
             Notice::Ready { .. } | Notice::Progress { .. } => {}
             Notice::Done { task, outcome, .. } if self.aggregating.contains_key(&task) => {
@@ -60,14 +61,17 @@ impl World {
                 tracing::warn!(error = %error, "proofs are not made one");
                 self.on_aggregate(task, Err(error), now, news);
             }
-            Notice::Done { task, outcome, .. } => {
-                self.on_done(task, outcome, now, news);
+            Notice::Done { task, outcome, peak, .. } => {
+                self.on_done(task, outcome, peak, now, news);
             }
             Notice::Failed { task, class, error, worker } | Notice::Lost { task, class, error, worker } => {
                 let of = self.tasks.get(&task);
                 let (sector, stage) = (of.map(|of| of.number.as_u64()), of.map(|of| of.stage.as_str()));
                 let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
                 tracing::warn!(sector, stage, slot = %worker, miner, class = class.as_str(), error = %error, "a task failed");
+                if is_lost && class == Class::Resource {
+                    self.machine.ran_out(self.tasks.get(&task).map(|task| task.stage));
+                }
                 self.on_failed(task, class, error, now, news);
             }
             Notice::Stopped { worker, task } => {
@@ -127,7 +131,7 @@ impl World {
         news.aggregates.push((batch, Aggregate { of, proof }));
     }
 
-    fn on_done(&mut self, id: u64, outcome: Outcome, now: UnixMillis, news: &mut News) {
+    fn on_done(&mut self, id: u64, outcome: Outcome, peak: Option<Bytes>, now: UnixMillis, news: &mut News) {
         if self.params_task == Some(id) {
             self.params_task = None;
             self.params_pause = None;
@@ -137,7 +141,8 @@ impl World {
         let Some(task) = self.tasks.remove(&id) else { return };
         let ms = now.ms_since(task.started);
         self.waits.done(ms);
-        news.durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms });
+        news.durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms, peak });
+        self.machine.took(task.stage, peak);
         let mean = self.durations.entry(task.stage).or_insert(ms);
         *mean = (*mean).saturating_mul(7).saturating_add(ms) / 8;
         let event = match (task.stage, outcome) {
@@ -236,6 +241,10 @@ impl World {
                 }
                 let change = self.book.handed(&batch, result, now);
                 self.commit(change).await
+            }
+            Done::Gpus(seen) => {
+                self.machine.on_gpus(seen);
+                Ok(())
             }
             Done::Miner(result) => {
                 self.on_miner(result, now);

@@ -42,8 +42,8 @@ impl World {
             next_number: self.next_number(),
             durations: self.durations.clone(),
             running: self.tasks.values().map(|task| (task.worker.clone(), task.stage)).collect(),
-            memory: crate::plan::MemorySeen::default(),
-            barred: BTreeMap::new(),
+            memory: self.machine.memory().clone(),
+            barred: self.machine.barred(),
         }
     }
 

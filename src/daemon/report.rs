@@ -13,7 +13,7 @@ use crate::{
         Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus,
         SectorStatus, SlotStatus, Snapshot, StageStatus, Target, stake::Stake, words,
     },
-    supervisor::{TaskView, WorkerView},
+    supervisor::{TaskView, WorkerId, WorkerView},
     units::{Bytes, SectorNumber, UnixMillis},
 };
 use std::{
@@ -140,6 +140,16 @@ impl World {
         Some(slowest.max(once.min(slowest.saturating_add(once))).saturating_add(chain))
     }
 
+    fn placement(&self, view: &WorkerView) -> Option<String> {
+        let WorkerId { slot, instance } = &view.id;
+        let place = self.machine.words(&Assignee { slot: slot.clone(), instance: *instance });
+        let memory = self.manifest.slots.get(slot).and_then(|slot| slot.memory);
+        let memory = memory.map(|memory| format!("{memory} of memory at most"));
+        let parts = [place, memory, view.sandbox.as_ref().map(|sandbox| format!("sandbox {sandbox}"))];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
     fn slot_status(&self, view: &WorkerView) -> SlotStatus {
         let task = view.task.as_ref().map(|task| match self.tasks.get(&task.task) {
             Some(of) => format!("sector {} {}", of.number, of.stage.as_str()),
@@ -151,6 +161,7 @@ impl World {
             state: view.state.to_owned(),
             pid: view.pid,
             task,
+            placement: self.placement(view),
             restarts: view.restarts,
             note: view.note.clone(),
             held: None,
@@ -175,6 +186,7 @@ impl World {
                         state,
                         pid: None,
                         task: None,
+                        placement: None,
                         restarts: 0,
                         note: None,
                         held,
@@ -350,11 +362,21 @@ impl World {
             .chain(unreadable)
             .chain(wallet(plan))
             .chain(self.suspected())
+            .chain(self.barred())
+            .chain(too_large(plan))
             .chain(self.daemon_alarms())
             .collect()
     }
 
     /// Workers that gave wrong bytes for several sectors.
+    fn barred(&self) -> impl Iterator<Item = Alarm> {
+        let barred = self.machine.barred().into_iter().filter(|_| !self.machine.is_looking_first());
+        barred.map(|(worker, why)| {
+            let remedy = "mend or declare another GPU; the worker starts by itself once its GPU is well";
+            alarm(format!("slot {worker}"), format!("it is not started: it waits for {why}"), remedy)
+        })
+    }
+
     fn suspected(&self) -> impl Iterator<Item = Alarm> {
         let several = self.suspects.iter().filter(|(_, sectors)| sectors.len() > 1);
         several.map(|(worker, sectors)| {
@@ -444,6 +466,15 @@ fn wallet(plan: &Plan) -> Option<Alarm> {
     let first = short.map(|hold| hold.reason.as_str()).next()?;
     let what = format!("{} wait for {first}", words::count(u64::try_from(waiting).unwrap_or(u64::MAX), "sector"));
     Some(alarm("wallet".to_owned(), what, "send funds to the miner's worker account; seald goes on by itself"))
+}
+
+/// Sectors whose stage never fits into memory.
+fn too_large(plan: &Plan) -> impl Iterator<Item = Alarm> {
+    let never = plan.holds.iter().filter(|hold| hold.until == WakeUp::Operator && hold.reason.starts_with("memory: "));
+    never.map(|hold| {
+        let remedy = "seal on a machine with more memory, or give the slot a bound that it can keep to";
+        alarm(hold.about.to_string(), format!("it waits for {}", hold.reason), remedy)
+    })
 }
 
 fn alarm(about: String, what: String, remedy: &str) -> Alarm {

@@ -3,6 +3,7 @@
 use super::{
     generation::{InForce, Proposal, Source},
     lock::{LockError, StateLock},
+    machine::Machine,
     observer::{Questions, Sight},
     waits::Waits,
     workers,
@@ -17,7 +18,7 @@ use crate::{
     sector::Stage,
     store::{Store, StoreError},
     supervisor::{Places, Supervisor, WorkerEvent},
-    units::UnixMillis,
+    units::{Bytes, UnixMillis},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -104,6 +105,9 @@ pub(super) async fn world(
         Prover::Real if cfg!(not(feature = "proofs")) => return Err(StartError::NoProofs),
         Prover::Simulated | Prover::Real => {}
     }
+    for refused in crate::host::limits::raise() {
+        tracing::warn!(reason = %refused, "a limit is not raised");
+    }
     let lock = StateLock::take(&manifest.state.dir).await?;
     let store = Store::open(manifest.state.url.as_str()).await?;
     own(&store, &manifest).await?;
@@ -131,6 +135,7 @@ pub(super) async fn world(
         params: params_seen(prover, &manifest),
         params_pause: None,
         params_task: None,
+        machine: Machine::new(peaks(&store, size).await?),
         repos: BTreeMap::new(),
         highest_on_disk: None,
         highest_in_store: None,
@@ -194,6 +199,13 @@ async fn durations(store: &Store, size: crate::units::SectorSize) -> Result<BTre
     let known = store.durations().await?;
     let of = |stage: Stage| known.iter().find(|(name, of, _, _)| name == stage.as_str() && *of == size);
     Ok(stages.into_iter().filter_map(|stage| of(stage).map(|(_, _, mean, _)| (stage, *mean))).collect())
+}
+
+async fn peaks(store: &Store, size: crate::units::SectorSize) -> Result<BTreeMap<Stage, Bytes>, StoreError> {
+    let known = store.peaks().await?;
+    let of = |stage: Stage| known.iter().find(|(name, of, _)| name == stage.as_str() && *of == size);
+    let stages = [Stage::PreCommit1, Stage::PreCommit2, Stage::Commit, Stage::Finalize];
+    Ok(stages.into_iter().filter_map(|stage| of(stage).map(|(_, _, bytes)| (stage, *bytes))).collect())
 }
 
 /// What is wanted, and what can be seen without starting anything, for `seald plan`: the database, if there is one, and

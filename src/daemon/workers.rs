@@ -2,15 +2,15 @@
 
 use super::world::World;
 use crate::{
-    manifest::{Gpu, Launcher, Manifest, Slot},
-    plan::{Assignee, ParamsSeen},
+    manifest::{Launcher, Manifest},
+    plan::{Assignee, ParamsSeen, RepoSeen},
     proofs::{Prover, simulated},
     supervisor::{Places, WorkerId, WorkerSpec},
-    units::SlotName,
+    units::{RepoName, SlotName},
     worker::Life,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
@@ -71,15 +71,21 @@ pub fn base_env(manifest: &Manifest) -> BTreeMap<String, String> {
     env
 }
 
-fn slot_env(manifest: &Manifest, slot: &Slot) -> BTreeMap<String, String> {
+/// What the proof libraries are told of a worker's GPU and of how many threads it has.
+fn slot_env(manifest: &Manifest, gpu: Option<&str>, cpus: Option<&BTreeSet<u32>>) -> BTreeMap<String, String> {
     let mut env = base_env(manifest);
-    match &slot.gpu {
+    match gpu {
         None => drop(env.insert("BELLMAN_NO_GPU".to_owned(), "1".to_owned())),
-        Some(Gpu::Uuid(uuid)) => drop(env.insert("CUDA_VISIBLE_DEVICES".to_owned(), uuid.clone())),
-        Some(Gpu::Auto) => {}
+        Some(uuid) => {
+            env.insert("CUDA_VISIBLE_DEVICES".to_owned(), uuid.to_owned());
+            // the libraries lock a GPU by a file there: workers of different GPUs must not wait for each other
+            let own = manifest.state.dir.join("tmp").join(uuid);
+            env.insert("CUDA_CACHE_PATH".to_owned(), own.join("kernels").display().to_string());
+            env.insert("TMPDIR".to_owned(), own.display().to_string());
+        }
     }
-    if let Some(cpus) = &slot.cpus {
-        env.insert("RAYON_NUM_THREADS".to_owned(), cpus.as_set().len().to_string());
+    if let Some(cpus) = cpus {
+        env.insert("RAYON_NUM_THREADS".to_owned(), cpus.len().to_string());
     }
     env
 }
@@ -96,10 +102,16 @@ impl World {
     pub fn wanted_workers(&self) -> BTreeMap<WorkerId, WorkerSpec> {
         let mut wanted: BTreeMap<_, _> = self.started.iter().filter_map(|who| self.spec(who)).collect();
         if self.params == ParamsSeen::Preparing {
-            let env = slot_env(&self.manifest, &helper_slot());
-            let (prover, life) = (self.prover, Life::WithDaemon);
-            let spec =
-                WorkerSpec { env, cpus: None, memory: None, prover, life, generation: self.in_force.generation.number };
+            let spec = WorkerSpec {
+                env: slot_env(&self.manifest, None, None),
+                cpus: None,
+                memory: None,
+                writable: vec![self.manifest.params.dir.clone()],
+                network: true,
+                prover: self.prover,
+                life: Life::WithDaemon,
+                generation: self.in_force.generation.number,
+            };
             wanted.insert(params_worker(), spec);
         }
         wanted
@@ -107,18 +119,26 @@ impl World {
 
     fn spec(&self, who: &Assignee) -> Option<(WorkerId, WorkerSpec)> {
         let slot = self.manifest.slots.get(&who.slot)?;
+        let cpus = self.machine.cpus(who);
         let spec = WorkerSpec {
-            env: slot_env(&self.manifest, slot),
-            cpus: slot.cpus.as_ref().map(|cpus| cpus.as_set().clone()),
+            env: slot_env(&self.manifest, self.machine.gpu(who), cpus),
+            cpus: cpus.cloned(),
             memory: slot.memory,
+            writable: self.writable(),
+            network: false,
             prover: self.prover,
             life: self.life,
             generation: self.in_force.generation.number,
         };
         Some((WorkerId { slot: who.slot.clone(), instance: who.instance }, spec))
     }
-}
 
-fn helper_slot() -> Slot {
-    Slot { tasks: std::collections::BTreeSet::new(), count: 1, gpu: None, cpus: None, memory: None }
+    /// The folders of all repos that can be used. The kernel keeps a process to the folders that were there when it
+    /// started: workers are started anew when a repo was mounted again.
+    fn writable(&self) -> Vec<PathBuf> {
+        let usable =
+            |name: &RepoName| !matches!(self.repos.get(name).map(|desk| &desk.seen), Some(RepoSeen::Unusable { .. }));
+        let repos = self.manifest.repos.iter().filter(|(name, repo)| (repo.seal || repo.store) && usable(name));
+        repos.map(|(_, repo)| repo.path.clone()).chain([self.manifest.params.dir.clone()]).collect()
+    }
 }

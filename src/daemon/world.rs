@@ -7,6 +7,7 @@ use super::{
     errands::{Desk, Done, Miner},
     generation::InForce,
     holding,
+    machine::Machine,
     observer::{Questions, Sight},
     reading::Reader,
     waits::Waits,
@@ -131,6 +132,8 @@ pub struct World {
     pub highest_on_disk: Option<SectorNumber>,
     /// The highest number the database ever had.
     pub highest_in_store: Option<SectorNumber>,
+    /// The machine, and who has what of it.
+    pub machine: Machine,
     /// Worker processes.
     pub supervisor: Supervisor,
     /// Whether those of the slots outlive this daemon.

@@ -6,9 +6,9 @@
 use super::seen::{Access, Host, SecretFile, presealed, token_files};
 use crate::{
     control,
-    manifest::{Gpu, Key, Launcher, Manifest, Problem, Setting},
+    manifest::{Gpu, Key, Launcher, Manifest, Problem, Setting, Task},
     repo::{finalized_size, sealing_peak},
-    units::Bytes,
+    units::{Bytes, SectorSize},
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -44,6 +44,7 @@ pub fn judge(manifest: &Manifest, settings: &BTreeMap<String, Setting>, host: &H
     judge.memory();
     judge.gpus();
     judge.open_files();
+    judge.locked();
     judge.launcher();
     judge.findings
 }
@@ -224,6 +225,21 @@ impl Judge<'_> {
             let what = format!("a process may open {limit} files here; {need} are enough for the declared slots");
             let fix = format!("LimitNOFILE={need} in the unit, or ulimit -n {need}");
             self.findings.warnings.push(Problem::new(None, &Key::default(), what).accepted(fix));
+        }
+    }
+
+    /// Layers that cannot be locked may be swapped out, and then take days. A unit of a worker has no such limit.
+    fn locked(&mut self) {
+        let size = self.manifest.miner.sector_size;
+        let large = matches!(size, SectorSize::GiB32 | SectorSize::GiB64);
+        let layers = self.manifest.slots.values().any(|slot| slot.tasks.contains(&Task::PreCommit1));
+        let children = self.manifest.workers.launcher == Launcher::Direct || self.host.no_units.is_some();
+        let (Some(limit), Some(need)) = (self.host.locked, size.bytes().checked_mul(2)) else { return };
+        if large && layers && children && Bytes::new(limit) < need {
+            let limit = Bytes::new(limit);
+            let what = format!("a process may lock {limit} of memory here; the layers of one {size} sector are {need}");
+            let problem = Problem::new(None, &Key::default(), what);
+            self.findings.warnings.push(problem.accepted("LimitMEMLOCK=infinity in the unit, or ulimit -l unlimited"));
         }
     }
 }

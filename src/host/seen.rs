@@ -1,15 +1,13 @@
 //! What this host has of what the manifest names: facts only. `judge` says what they mean.
 
+use super::{gpu, limits, memory};
 use crate::{
     manifest::{ChainSource, CpuSet, Identity, Key, Manifest},
     supervisor::Places,
     units::Bytes,
 };
 use nix::{
-    sys::{
-        resource::{Resource, getrlimit},
-        statvfs::statvfs,
-    },
+    sys::statvfs::statvfs,
     unistd::{AccessFlags, access},
 };
 use std::{
@@ -67,8 +65,10 @@ pub struct Host {
     pub memory: Option<Bytes>,
     /// UUIDs of the GPUs, as the driver lists them.
     pub gpus: Vec<String>,
-    /// Files a process may open.
+    /// Files a process may open, once it raised its limit.
     pub open_files: Option<u64>,
+    /// Bytes a process may lock in memory; `u64::MAX` is any number.
+    pub locked: Option<u64>,
     /// Why workers cannot be started in units of their own, when they cannot.
     pub no_units: Option<String>,
 }
@@ -86,12 +86,20 @@ impl Host {
             folders: folders.map(|path| (path.clone(), look_at_folder(&path, &mounts))).collect(),
             secrets: token_files(manifest).map(|(_, path)| (path.to_owned(), look_at_secret(path))).collect(),
             cpus: cpus.and_then(|text| text.trim().parse().ok()),
-            memory: fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text)),
-            gpus: gpus(Path::new("/proc/driver/nvidia/gpus")),
+            memory: fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory::of_meminfo(&text)),
+            gpus: listed_gpus(manifest),
             no_units: Places::of(&manifest.state.dir).can_start().err(),
-            open_files: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
+            open_files: limits::hard().open_files,
+            locked: limits::hard().locked,
         }
     }
+}
+
+/// By the management library, where a slot names a GPU; without it by the driver's own list.
+fn listed_gpus(manifest: &Manifest) -> Vec<String> {
+    let named = manifest.slots.values().any(|slot| slot.gpu.is_some());
+    let known: Vec<String> = if named { gpu::look() } else { Vec::new() }.into_iter().map(|gpu| gpu.uuid).collect();
+    if known.is_empty() { gpus(Path::new("/proc/driver/nvidia/gpus")) } else { known }
 }
 
 /// Folders of sectors that were sealed for a genesis block.
@@ -150,13 +158,6 @@ pub fn mount_points(text: &str) -> BTreeSet<PathBuf> {
             .fold(field.to_owned(), |text, (escape, letter)| text.replace(escape, letter))
     };
     text.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| PathBuf::from(unescape(field))).collect()
-}
-
-/// `MemTotal` of a `meminfo` file.
-pub fn total_memory(text: &str) -> Option<Bytes> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Bytes::new(kib).checked_mul(1024)
 }
 
 /// The UUIDs that the NVIDIA driver lists below this folder; none without the driver.

@@ -348,6 +348,8 @@ impl Sim {
     fn on_errand(&mut self, done: Done) -> Step {
         let now = self.now;
         match done {
+            // nobody asks for them here
+            Done::Gpus(_) => Ok(()),
             Done::Ticket { number, result } => {
                 self.memory.errand_of.remove(&number);
                 match result {

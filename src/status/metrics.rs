@@ -326,6 +326,7 @@ mod tests {
             state: "idle".to_owned(),
             pid: None,
             task: None,
+            placement: None,
             restarts: 3,
             note: None,
             held: Some(HeldStatus {

@@ -222,6 +222,9 @@ pub struct SlotStatus {
     pub pid: Option<u32>,
     /// What it works on, such as `sector 3 commit`.
     pub task: Option<String>,
+    /// Its processors and why these, its GPU, its bound of memory, its sandbox.
+    #[serde(default)]
+    pub placement: Option<String>,
     /// Restarts so far.
     pub restarts: u32,
     /// Why it is not running, or how it last ended.

@@ -185,6 +185,7 @@ mod tests {
             state: "busy".to_owned(),
             pid: None,
             task: task.map(str::to_owned),
+            placement: None,
             restarts: 0,
             note: None,
             held: how.map(|how| HeldStatus { place: "gpu0".parse().unwrap(), how, since: UnixMillis::new(1) }),

@@ -180,7 +180,7 @@ impl View {
             ("restarts", Side::Right),
             ("note", Side::Left),
         ]);
-        for SlotStatus { slot, instance, state, pid, task, restarts, note, held } in slots {
+        for SlotStatus { slot, instance, state, pid, task, restarts, note, held, placement: _ } in slots {
             let tone = match state.as_str() {
                 "busy" => Tone::Yellow,
                 "backoff" | "quarantined" => Tone::Red,

@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[(&str, &str, &str)] = &[
         include_str!("migrations/sqlite/0003_generations.sql"),
         include_str!("migrations/postgres/0003_generations.sql"),
     ),
+    ("peaks", include_str!("migrations/sqlite/0004_peaks.sql"), include_str!("migrations/postgres/0004_peaks.sql")),
 ];
 
 /// Longest wait for a free connection, and for a server to answer.

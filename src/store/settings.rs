@@ -5,7 +5,7 @@ use super::{
     read::{failed, number, text, to_bigint},
     sql,
 };
-use crate::units::SectorSize;
+use crate::units::{Bytes, SectorSize};
 use sqlx::{
     Row as _, Transaction,
     any::{Any, AnyRow},
@@ -41,13 +41,31 @@ impl Store {
         let rows = query.fetch_all(&self.reader).await.map_err(failed("read the durations"))?;
         Ok(rows.iter().filter_map(duration).collect())
     }
+
+    /// Stage, sector size, and the most memory that it ever took: a row that makes no sense is left out.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn peaks(&self) -> Result<Vec<(String, SectorSize, Bytes)>, StoreError> {
+        let query = sqlx::query(sql::PEAKS);
+        let rows = query.fetch_all(&self.reader).await.map_err(failed("read the peaks of memory"))?;
+        Ok(rows.iter().filter_map(peak).collect())
+    }
 }
 
 /// Counts a finished stage in.
 pub(super) async fn count_in(transaction: &mut Transaction<'static, Any>, took: &Took) -> Result<(), sqlx::Error> {
-    let Took { stage, size, ms } = took;
+    let Took { stage, size, ms, peak } = took;
     let query = sqlx::query(sql::RECORD_DURATION).bind(stage.as_str()).bind(size.to_string()).bind(to_bigint(*ms));
-    query.execute(&mut **transaction).await.map(drop)
+    query.execute(&mut **transaction).await?;
+    let Some(peak) = peak else { return Ok(()) };
+    let query = sqlx::query(sql::RECORD_PEAK).bind(stage.as_str()).bind(size.to_string());
+    query.bind(to_bigint(peak.as_u64())).execute(&mut **transaction).await.map(drop)
+}
+
+fn peak(row: &AnyRow) -> Option<(String, SectorSize, Bytes)> {
+    let size = text(row, "size").ok()?.parse().ok()?;
+    Some((text(row, "stage").ok()?.to_owned(), size, Bytes::new(number(row, "bytes").ok()?)))
 }
 
 fn duration(row: &AnyRow) -> Option<(String, SectorSize, u64, u64)> {

@@ -91,6 +91,10 @@ pub(super) const RECORD_DURATION: &str = "INSERT INTO durations (stage, size, av
      / CASE WHEN durations.samples < 8 THEN durations.samples + 1 ELSE 8 END, samples = durations.samples + 1";
 pub(super) const DURATIONS: &str = "SELECT stage, size, avg_ms, samples FROM durations ORDER BY stage, size";
 
+pub(super) const RECORD_PEAK: &str = "INSERT INTO peaks (stage, size, bytes) VALUES ($1, $2, $3) \
+     ON CONFLICT (stage, size) DO UPDATE SET bytes = \
+     CASE WHEN excluded.bytes > peaks.bytes THEN excluded.bytes ELSE peaks.bytes END";
+pub(super) const PEAKS: &str = "SELECT stage, size, bytes FROM peaks ORDER BY stage, size";
 pub(super) const GENERATIONS: &str =
     "SELECT number, applied, note, files FROM generations ORDER BY number DESC LIMIT $1";
 pub(super) const INSERT_GENERATION: &str =

@@ -61,6 +61,7 @@ store_suite! {
     a_generation_and_what_it_declines_change_together,
     settings_keep_the_last_value,
     durations_are_averaged,
+    the_highest_peak_is_kept,
     another_schema_version_is_refused,
     opening_again_finds_everything,
 }

@@ -124,7 +124,7 @@ impl Supervisor {
     fn take_over(&mut self, id: WorkerId, claim: Claim, usual: &BTreeMap<Stage, Duration>, now: UnixMillis) -> Adopted {
         let Claim { unit, hello, identity } = claim;
         let spec = understood(&hello);
-        let Hello { version, prover, protocol, identity: _, spec: _, running, ended } = hello;
+        let Hello { version, prover, protocol, identity: _, spec: _, sandbox, running, ended } = hello;
         let job = running.clone().or_else(|| ended.as_ref().map(|(running, _)| running.clone()));
         tracing::info!(slot = %id, pid = identity.pid, version, task = job.as_ref().map(|job| job.task), "adopted");
         let state = if job.is_some() { State::Busy } else { State::Idle };
@@ -153,7 +153,7 @@ impl Supervisor {
         let attendant = Attendant::new(charge, orders, self.events.clone()).adopting(found);
         self.tasks.spawn(attendant.run());
         let process = Some(Process { incarnation: self.incarnation, pid: Some(identity.pid), commands });
-        self.workers.insert(id.clone(), Worker { spec, slot: Slot::adopted(state, now), process, task });
+        self.workers.insert(id.clone(), Worker { spec, slot: Slot::adopted(state, now), process, task, sandbox });
         Adopted { worker: id, job }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     clock,
     proofs::Prover,
     sector::{Class, Stage},
-    units::SectorNumber,
+    units::{Bytes, SectorNumber},
     worker::{
         process,
         protocol::{About, Hello, Job, Order, Outcome, PROTOCOL, Report, Running},
@@ -104,9 +104,9 @@ pub struct WorkerEvent {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Ready { pid: Option<u32> },
+    Ready { pid: Option<u32>, sandbox: Option<String> },
     Progress { task: u64, step: String, permille: u16 },
-    Done { task: u64, outcome: Outcome },
+    Done { task: u64, outcome: Outcome, peak: Option<Bytes> },
     Failed { task: u64, class: Class, error: String },
     Exited(Exit),
 }
@@ -407,7 +407,7 @@ impl Attendant {
     }
 
     fn greet(&mut self, hello: Hello) -> Result<(), String> {
-        let Hello { protocol, version, prover, identity, spec: _, running, ended } = hello;
+        let Hello { protocol, version, prover, identity, spec: _, sandbox, running, ended } = hello;
         match self.phase {
             Phase::Silent if protocol != PROTOCOL => {
                 Err(format!("is version {version} and speaks protocol {protocol}, this seald speaks {PROTOCOL}"))
@@ -418,7 +418,7 @@ impl Attendant {
             Phase::Silent => {
                 self.link.meet(identity.as_ref())?;
                 self.phase = Phase::Speaking;
-                self.outbox.push_back(What::Ready { pid: self.link.pid() });
+                self.outbox.push_back(What::Ready { pid: self.link.pid(), sandbox });
                 Ok(())
             }
             Phase::Returning => {
@@ -472,7 +472,7 @@ impl Attendant {
 /// The end of a job, when that is what was reported.
 fn ending(report: Report) -> Option<(u64, About, What)> {
     match report {
-        Report::Done { task, about, outcome } => Some((task, about, What::Done { task, outcome })),
+        Report::Done { task, about, outcome, peak } => Some((task, about, What::Done { task, outcome, peak })),
         Report::Failed { task, about, class, error } => {
             let error = if tells_of_lost_gpu(&error) { format!("lost its GPU: {error}") } else { error };
             Some((task, about, What::Failed { task, class, error }))

@@ -74,6 +74,10 @@ pub struct WorkerSpec {
     pub cpus: Option<BTreeSet<u32>>,
     /// Most memory it may allocate.
     pub memory: Option<Bytes>,
+    /// Folders below which it may write.
+    pub writable: Vec<PathBuf>,
+    /// Whether it may use the network.
+    pub network: bool,
     /// The prover it runs.
     pub prover: Prover,
     /// Whose end is its end.
@@ -85,8 +89,10 @@ pub struct WorkerSpec {
 
 impl WorkerSpec {
     fn starts_alike(&self, other: &Self) -> bool {
-        let Self { env, cpus, memory, prover, life, generation: _ } = self;
-        (env, cpus, memory, prover, life) == (&other.env, &other.cpus, &other.memory, &other.prover, &other.life)
+        let Self { env, cpus, memory, writable, network, prover, life, generation: _ } = self;
+        (env, cpus, memory) == (&other.env, &other.cpus, &other.memory)
+            && (writable, network) == (&other.writable, &other.network)
+            && (prover, life) == (&other.prover, &other.life)
     }
 }
 
@@ -113,6 +119,8 @@ pub enum Notice {
         task: u64,
         /// What it gave.
         outcome: Outcome,
+        /// The most memory that it took.
+        peak: Option<Bytes>,
     },
     /// Its job ended badly.
     Failed {
@@ -163,6 +171,8 @@ pub struct WorkerView {
     pub pid: Option<u32>,
     /// Its job.
     pub task: Option<TaskView>,
+    /// What keeps it from writing elsewhere and from the network, or why nothing does; once it said hello.
+    pub sandbox: Option<String>,
     /// Starts after the first.
     pub restarts: u32,
     /// How the last process ended, when it was not asked to.
@@ -205,6 +215,8 @@ struct Worker {
     slot: Slot,
     process: Option<Running>,
     task: Option<TaskView>,
+    /// What keeps its process from writing elsewhere, or why nothing does.
+    sandbox: Option<String>,
 }
 
 struct Running {
@@ -250,7 +262,8 @@ impl Supervisor {
     pub fn reconcile(&mut self, wanted: &BTreeMap<WorkerId, WorkerSpec>, now: UnixMillis) {
         self.reap();
         for (id, spec) in wanted {
-            let new = || Worker { spec: Some(spec.clone()), slot: Slot::default(), process: None, task: None };
+            let new =
+                || Worker { spec: Some(spec.clone()), slot: Slot::default(), process: None, task: None, sandbox: None };
             self.workers.entry(id.clone()).or_insert_with(new).take_spec(spec);
         }
         let ids: Vec<WorkerId> = self.workers.keys().cloned().collect();
@@ -303,10 +316,11 @@ impl Supervisor {
         let one = self.workers.get_mut(&worker)?;
         one.process.as_ref().filter(|running| running.incarnation == incarnation)?;
         match what {
-            What::Ready { pid } => {
+            What::Ready { pid, sandbox } => {
                 if let Some(running) = &mut one.process {
                     running.pid = pid;
                 }
+                one.sandbox = sandbox;
                 self.step(&worker, Event::Ready, now);
                 Some(Notice::Ready { worker })
             }
@@ -315,10 +329,10 @@ impl Supervisor {
                 (view.step, view.permille) = (step, permille.min(1000));
                 Some(Notice::Progress { worker, task })
             }
-            What::Done { task, outcome } => {
+            What::Done { task, outcome, peak } => {
                 one.task = None;
                 self.step(&worker, Event::Done, now);
-                Some(Notice::Done { worker, task, outcome })
+                Some(Notice::Done { worker, task, outcome, peak })
             }
             What::Failed { task, class, error } => {
                 one.task = None;
@@ -417,13 +431,15 @@ impl Supervisor {
     }
 
     fn link(&self, id: &WorkerId, spec: &WorkerSpec) -> Result<Link, String> {
-        let WorkerSpec { env, cpus, memory, prover, life, generation: _ } = spec;
+        let WorkerSpec { env, cpus, memory, writable, network, prover, life, generation: _ } = spec;
         let options = Options {
             slot: id.slot.clone(),
             instance: id.instance,
             prover: *prover,
             cpus: cpus.as_ref().map(|cpus| cpus.iter().copied().collect()),
             memory: *memory,
+            writable: writable.clone(),
+            network: *network,
             attach: None,
             spec: None,
             invocation: None,
@@ -467,12 +483,13 @@ impl Worker {
     }
 
     fn view(&self, id: &WorkerId) -> WorkerView {
-        let Self { slot, process, task, .. } = self;
+        let Self { slot, process, task, sandbox, .. } = self;
         WorkerView {
             id: id.clone(),
             state: slot.state.as_str(),
             pid: process.as_ref().and_then(|running| running.pid),
             task: task.clone(),
+            sandbox: sandbox.clone().filter(|_| process.is_some()),
             restarts: slot.starts.saturating_sub(1),
             note: note(slot).or_else(|| self.foreign()),
             until: slot.due(),

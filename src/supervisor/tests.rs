@@ -4,7 +4,7 @@ mod adopted;
 
 use super::*;
 use crate::{
-    units::{Hash32, MinerId, SectorNumber, SectorSize},
+    units::{Bytes, Hash32, MinerId, SectorNumber, SectorSize},
     worker::protocol::{About, Job, Report, SectorFiles, SectorRef},
 };
 use nix::sys::signal::Signal;
@@ -31,7 +31,16 @@ fn spec(script: &str, env: &[(&str, &Path)]) -> WorkerSpec {
     let mut env: BTreeMap<String, String> =
         env.iter().map(|(name, value)| ((*name).to_owned(), value.to_str().unwrap().to_owned())).collect();
     env.extend([("FAKE".to_owned(), script.to_owned()), ("PATH".to_owned(), path)]);
-    WorkerSpec { env, cpus: None, memory: None, prover: Prover::Simulated, life: Life::WithDaemon, generation: 1 }
+    WorkerSpec {
+        env,
+        cpus: None,
+        memory: None,
+        writable: Vec::new(),
+        network: false,
+        prover: Prover::Simulated,
+        life: Life::WithDaemon,
+        generation: 1,
+    }
 }
 
 /// This test binary, running only the named test. The arguments after the name are those of the test harness.
@@ -165,7 +174,7 @@ async fn whoever_does_not_speak_the_protocol_is_killed() {
 
 /// A line of shell that reports the end of a job.
 fn done(task: u64, about: About, outcome: Outcome) -> String {
-    format!("echo '{}' >&0;", serde_json::to_string(&Report::Done { task, about, outcome }).unwrap())
+    format!("echo '{}' >&0;", serde_json::to_string(&Report::Done { task, about, outcome, peak: None }).unwrap())
 }
 
 // matrix: E9
@@ -188,7 +197,7 @@ async fn a_result_that_is_told_twice_counts_once() {
     let mut rig = Rig::fake(&format!("read order; {told} {told} sleep 1000"));
     rig.ready().await;
     rig.run(1, params(), LONG);
-    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::Params });
+    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::Params, peak: None });
     assert_eq!(rig.down().await, "reported the end of job 1, which it does not have");
 }
 
@@ -246,6 +255,8 @@ fn the_worker() {
             prover: Prover::Simulated,
             cpus: None,
             memory: None,
+            writable: Vec::new(),
+            network: false,
             attach: std::env::var_os("SEALD_TEST_DOOR").map(Into::into),
             spec: None,
             invocation: None,
@@ -269,7 +280,11 @@ async fn a_real_worker_works_reports_and_drains() {
     let busy = rig.supervisor.run(&worker(), assignment(2, params(), LONG), rig.now).unwrap_err();
     assert_eq!(busy.to_string(), "worker cpu/0 is busy");
     assert_eq!(rig.view().task.unwrap().stage, Some(Stage::PreCommit1));
-    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::PreCommit1 });
+    let notice = rig.notice().await;
+    let Notice::Done { task: 1, outcome: Outcome::PreCommit1, peak: Some(peak), .. } = notice else {
+        panic!("{notice:?}")
+    };
+    assert!(peak > Bytes::new(1 << 20), "{peak}");
     assert!(repo.path().join("work/s-t01000-7/pc1.json").exists());
 
     rig.run(2, precommit1(&repo.path().join("missing")), LONG);
@@ -279,7 +294,7 @@ async fn a_real_worker_works_reports_and_drains() {
 
     rig.run(3, params(), LONG);
     rig.wanted.clear();
-    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 3, outcome: Outcome::Params });
+    assert!(matches!(rig.notice().await, Notice::Done { task: 3, outcome: Outcome::Params, .. }));
     assert_eq!(rig.down().await, "left as asked");
     rig.supervisor.reconcile(&rig.wanted, rig.now);
     assert_eq!(rig.supervisor.views(), []);

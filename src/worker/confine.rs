@@ -1,25 +1,44 @@
-//! The limits of a worker process, put on before any work begins: processors, memory, no core dumps.
+//! The limits of a worker process, put on before any work begins: processors, memory, no core dumps, a sandbox.
 
-use super::Options;
-use crate::units::{Bytes, SlotName};
+use super::{Options, group, sandbox};
+use crate::{
+    host::limits,
+    units::{Bytes, SlotName},
+};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     sys::resource::{Resource, setrlimit},
     unistd::Pid,
 };
+use std::path::Path;
 
-/// Applies the limits that must hold before any work begins.
-pub(super) fn confine(options: &Options) -> Result<(), String> {
-    let Options { slot, instance, cpus, memory, .. } = options;
+/// Applies the limits that must hold before any work begins, and answers what the sandbox is.
+pub(super) fn confine(options: &Options) -> Result<String, String> {
+    let Options { slot, instance, cpus, memory, writable, network, attach, prover: _, spec: _, invocation: _ } =
+        options;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| format!("cannot turn core dumps off: {error}"))?;
-    if let Some(memory) = memory {
-        limit_memory(*memory)?;
+    for refused in limits::raise() {
+        eprintln!("{refused}");
     }
-    cpus.as_ref().map_or(Ok(()), |cpus| pin(slot, *instance, cpus))
+    if let Some(memory) = memory {
+        bound_memory(*memory)?;
+    }
+    cpus.as_ref().map_or(Ok(()), |cpus| pin(slot, *instance, cpus))?;
+    let door = attach.as_deref().and_then(Path::parent).filter(|_| !writable.is_empty());
+    let writable: Vec<_> = writable.iter().cloned().chain(door.map(Path::to_owned)).collect();
+    Ok(sandbox::enter(&writable, *network))
 }
 
-/// RLIMIT_DATA counts what is allocated. RLIMIT_AS would also count parameters and parent caches, which are only mapped.
-fn limit_memory(memory: Bytes) -> Result<(), String> {
+/// In a group of its own where systemd gave it one; the kernel then ends what goes beyond, and says why.
+fn bound_memory(memory: Bytes) -> Result<(), String> {
+    match group::bound(memory) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(why) => {
+            eprintln!("memory is bounded by a limit of the process, as its control group cannot be used: {why}")
+        }
+    }
+    // RLIMIT_DATA counts what is allocated. RLIMIT_AS would also count parameters and parent caches, which are only mapped
     let bytes = memory.as_u64();
     setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|error| format!("cannot limit memory to {memory}: {error}"))
 }

@@ -183,6 +183,7 @@ mod tests {
             prover: "simulated".to_owned(),
             identity: None,
             spec: None,
+            sandbox: None,
             running: None,
             ended: None,
         };
@@ -195,7 +196,7 @@ mod tests {
     }
 
     fn done(task: u64) -> Report {
-        Report::Done { task, about: running(task).about, outcome: Outcome::Params }
+        Report::Done { task, about: running(task).about, outcome: Outcome::Params, peak: None }
     }
 
     struct Daemon(BufReader<UnixStream>);

@@ -7,6 +7,8 @@ mod confine;
 mod files;
 mod finalize;
 mod folder;
+mod footprint;
+mod group;
 pub mod jobs;
 mod ledger;
 mod link;
@@ -14,6 +16,7 @@ mod options;
 pub mod process;
 pub mod protocol;
 mod remove;
+mod sandbox;
 mod serve;
 
 pub use link::Life;

@@ -24,6 +24,12 @@ pub struct Options {
     /// Most memory it may allocate, with unit.
     #[arg(long, value_parser = bytes)]
     pub memory: Option<Bytes>,
+    /// A folder below which it may write, besides those that every worker needs; without any it may write everywhere.
+    #[arg(long)]
+    pub writable: Vec<PathBuf>,
+    /// May use the network.
+    #[arg(long)]
+    pub network: bool,
     /// Outlive the daemon, and serve any later one at this socket, which is made here.
     #[arg(long)]
     pub attach: Option<PathBuf>,
@@ -38,7 +44,7 @@ pub struct Options {
 impl Options {
     /// The arguments that read back as these options, `worker` first.
     pub fn to_args(&self) -> Vec<OsString> {
-        let Self { slot, instance, prover, cpus, memory, attach, spec, invocation } = self;
+        let Self { slot, instance, prover, cpus, memory, writable, network, attach, spec, invocation } = self;
         let mut args = vec!["worker".to_owned(), "--slot".to_owned(), slot.to_string()];
         args.extend(["--instance".to_owned(), instance.to_string(), "--prover".to_owned(), prover.as_str().to_owned()]);
         if let Some(cpus) = cpus {
@@ -49,6 +55,8 @@ impl Options {
             args.extend(["--memory".to_owned(), format!("{}B", memory.as_u64())]);
         }
         let mut args: Vec<_> = args.into_iter().map(OsString::from).collect();
+        args.extend(writable.iter().flat_map(|path| ["--writable".into(), path.into()]));
+        args.extend(network.then(|| "--network".into()));
         if let Some(attach) = attach {
             args.extend(["--attach".into(), attach.into()]);
         }
@@ -89,11 +97,20 @@ mod tests {
             prover: Prover::Simulated,
             cpus: Some(vec![0, 2, 5]),
             memory: Some(Bytes::new(72 << 30)),
+            writable: vec!["/srv/a".into(), "/srv/b c".into()],
+            network: true,
             attach: Some("/run/seald-workers/gpu0.3.sock".into()),
             spec: Some(r#"{"env":{}}"#.to_owned()),
             invocation: Some("0123".to_owned()),
         };
-        let bare = Options { cpus: None, memory: None, prover: Prover::Real, ..full.clone() };
+        let bare = Options {
+            cpus: None,
+            memory: None,
+            writable: Vec::new(),
+            network: false,
+            prover: Prover::Real,
+            ..full.clone()
+        };
         let least = Options { attach: None, spec: None, invocation: None, ..bare.clone() };
         for options in [full, bare, least] {
             assert_eq!(Line::try_parse_from(options.to_args()).unwrap().options, options);

@@ -8,7 +8,7 @@
 
 use crate::{
     sector::{Class, Sealed, Stage},
-    units::{Hash32, MinerId, SealProof, SectorNumber, SectorSize, SlotName, UnixMillis},
+    units::{Bytes, Hash32, MinerId, SealProof, SectorNumber, SectorSize, SlotName, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -202,6 +202,9 @@ pub struct Hello {
     /// What it was started as, in the words of whoever started it.
     #[serde(default)]
     pub spec: Option<serde_json::Value>,
+    /// What keeps it from writing elsewhere and from the network, or why nothing does.
+    #[serde(default)]
+    pub sandbox: Option<String>,
     /// The job it has.
     #[serde(default)]
     pub running: Option<Running>,
@@ -267,6 +270,9 @@ pub enum Report {
         about: About,
         /// What it gave.
         outcome: Outcome,
+        /// The most memory that the worker had to itself meanwhile, when it could be measured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peak: Option<Bytes>,
     },
     /// The job ended badly. The worker stays and takes the next, unless a library panicked: then it leaves.
     Failed {
@@ -344,7 +350,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), failed);
 
         let outcome = Outcome::Commit { porep: "c0".to_owned() };
-        let done = Report::Done { task: 3, about: About { stage: Some(Stage::Commit), ..about }, outcome };
+        let done = Report::Done { task: 3, about: About { stage: Some(Stage::Commit), ..about }, outcome, peak: None };
         let about = nothing.replacen("null", "\"commit\"", 1);
         let text =
             format!(r#"{{"report":"done","task":3,"about":{about},"outcome":{{"outcome":"commit","porep":"c0"}}}}"#);
@@ -376,6 +382,7 @@ mod tests {
                 invocation: None,
             }),
             spec: Some(serde_json::json!({ "unknown": true })),
+            sandbox: None,
             running: Some(running.clone()),
             ended: Some((running, Box::new(failed))),
         };

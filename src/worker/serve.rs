@@ -8,6 +8,7 @@
 use super::{
     Options,
     confine::confine,
+    footprint::Footprint,
     jobs::{JobError, Jobs},
     link::{Life, Link, Visit},
     process,
@@ -56,13 +57,16 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Runs a worker until the daemon sends it away or, unless it is to outlive it, is gone. Standard input must be the
 /// daemon's socket. To be called before any other thread is started: processor affinity is inherited.
 pub fn serve(options: Options) -> ExitCode {
-    if let Err(why) = confine(&options) {
-        eprintln!("{why}");
-        return ExitCode::from(EXIT_OPTIONS);
-    }
+    let sandbox = match confine(&options) {
+        Ok(sandbox) => sandbox,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(EXIT_OPTIONS);
+        }
+    };
     start_logging();
     let prover = options.prover;
-    let ready = open(options).and_then(|(link, door)| Ok((link, door, daemon_socket()?)));
+    let ready = open(options, sandbox).and_then(|(link, door)| Ok((link, door, daemon_socket()?)));
     let (link, door, socket) = match ready {
         Ok(ready) => ready,
         Err(why) => {
@@ -72,7 +76,7 @@ pub fn serve(options: Options) -> ExitCode {
     };
     // one job at a time: the link takes no second one on, so one place is enough
     let (jobs, todo) = sync_channel(1);
-    let server = Arc::new(Server { link, door, jobs });
+    let server = Arc::new(Server { link, door, jobs, footprint: Footprint::default() });
     // a worker that nobody waits for any more has nothing to live for
     let Ok(orders) = server.greet(socket) else { return server.leave() };
     start("heartbeat", {
@@ -107,14 +111,15 @@ fn start(name: &str, run: impl FnOnce() + Send + 'static) {
 }
 
 /// Who this worker is, and where later daemons find it.
-fn open(options: Options) -> Result<(Link, Option<Door>), String> {
-    let Options { slot, instance, prover, attach, spec, invocation, cpus: _, memory: _ } = options;
+fn open(options: Options, sandbox: String) -> Result<(Link, Option<Door>), String> {
+    let Options { slot, instance, prover, attach, spec, invocation, .. } = options;
     let mut hello = Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         prover: prover.as_str().to_owned(),
         identity: None,
         spec: spec.and_then(|spec| serde_json::from_str(&spec).ok()),
+        sandbox: Some(sandbox),
         running: None,
         ended: None,
     };
@@ -154,6 +159,7 @@ struct Server {
     link: Link,
     door: Option<Door>,
     jobs: SyncSender<(u64, Job)>,
+    footprint: Footprint,
 }
 
 /// The orders of one daemon.
@@ -172,10 +178,14 @@ impl Server {
     fn work(&self, jobs: &Jobs, todo: &Receiver<(u64, Job)>) -> ExitCode {
         for (task, job) in todo {
             let about = job.about();
+            self.footprint.begin();
             let say = |step: &str, permille| self.say(&Report::Progress { task, step: step.to_owned(), permille });
             // after a panic nothing of the library's state is used again: the process ends
             match catch_unwind(AssertUnwindSafe(|| jobs.run(&job, &say))) {
-                Ok(Ok(outcome)) => self.end(Report::Done { task, about, outcome }),
+                Ok(Ok(outcome)) => {
+                    let peak = self.footprint.peak();
+                    self.end(Report::Done { task, about, outcome, peak });
+                }
                 Ok(Err(JobError { class, error })) => self.end(Report::Failed { task, about, class, error }),
                 Err(panic) => {
                     let error = format!("the library panicked: {}", panic_text(panic.as_ref()));
@@ -262,6 +272,7 @@ impl Server {
             thread::sleep(HEARTBEAT);
             tell_service(&[sd_notify::NotifyState::Watchdog]);
             self.say(&Report::Heartbeat);
+            self.footprint.sample();
         }
     }
 

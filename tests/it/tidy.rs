@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chain", &["units", "error", "outbox", "sector::MessageId", "clock"]),
     ("store", &["units", "error", "sector", "outbox", "book"]),
     ("proofs", &["units", "error", "sector", "clock"]),
-    ("worker", &["units", "error", "repo", "proofs", "sector", "clock"]),
+    ("worker", &["units", "error", "repo", "proofs", "sector", "clock", "host"]),
     // of a worker: what is said to it, how it is started, whose end is its end, which process it is, and in tests its
     // beginning; of a repo only how a file is replaced
     (

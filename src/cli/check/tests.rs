@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     host::{
         judge::judge,
-        seen::{Access, Folder, Host, SecretFile, gpus, mount_points, total_memory},
+        memory::of_meminfo,
+        seen::{Access, Folder, Host, SecretFile, gpus, mount_points},
     },
     repo::{finalized_size, sealing_peak},
 };
@@ -62,6 +63,7 @@ fn right_host() -> Host {
         memory: Some(gib(256)),
         gpus: vec!["GPU-00000000-0000-0000-0000-000000000000".to_owned()],
         open_files: Some(4096),
+        locked: Some(u64::MAX),
         no_units: None,
     }
 }
@@ -154,7 +156,7 @@ fn a_full_disk_warns_and_a_small_one_is_refused() {
 fn the_kernel_s_files_are_read() {
     let mounts = "36 35 98:0 / / rw - ext4 /dev/a rw\n37 36 98:1 / /srv/two\\040words rw - xfs /dev/b rw\n";
     assert!(mount_points(mounts).contains(Path::new("/srv/two words")));
-    assert_eq!(total_memory("MemTotal:  1048576 kB\nMemFree: 1 kB\n"), Some(gib(1)));
+    assert_eq!(of_meminfo("MemTotal:  1048576 kB\nMemFree: 1 kB\n"), Some(gib(1)));
     let driver = tempfile::tempdir().unwrap();
     let card = driver.path().join("0000:01:00.0");
     std::fs::create_dir(&card).unwrap();

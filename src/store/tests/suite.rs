@@ -5,7 +5,7 @@ use crate::{
     outbox::{Batch, BatchState, MessageKind},
     sector::{EDGES, Event, EventKind, Record, Stage, State},
     store::{Change, Generation, HistoryEntry, Store, StoreError, Took, Unreadable, known_version},
-    units::{SectorSize, UnixMillis},
+    units::{Bytes, SectorSize, UnixMillis},
 };
 use proptest::{
     collection::vec,
@@ -361,7 +361,7 @@ pub(super) async fn durations_are_averaged(url: &str) {
     let store = Store::open(url).await.unwrap();
     assert_eq!(store.durations().await.unwrap(), vec![]);
     let record = async |stage, size, ms| {
-        let durations = vec![Took { stage, size, ms }];
+        let durations = vec![Took { stage, size, ms, peak: None }];
         store.commit(&Change { durations, at: NOW, ..Change::default() }).await.unwrap();
     };
     for ms in [1000, 2000, 3000] {
@@ -376,6 +376,16 @@ pub(super) async fn durations_are_averaged(url: &str) {
     }
     let (_, _, average, samples) = store.durations().await.unwrap()[1];
     assert!((9_900..=10_000).contains(&average) && samples == 63, "{average} of {samples}");
+}
+
+pub(super) async fn the_highest_peak_is_kept(url: &str) {
+    let store = Store::open(url).await.unwrap();
+    for peak in [Some(700), Some(900), None, Some(800)] {
+        let (stage, size) = (Stage::Commit, SectorSize::KiB2);
+        let durations = vec![Took { stage, size, ms: 1, peak: peak.map(Bytes::new) }];
+        store.commit(&Change { durations, at: NOW, ..Change::default() }).await.unwrap();
+    }
+    assert_eq!(store.peaks().await.unwrap(), vec![("commit".to_owned(), SectorSize::KiB2, Bytes::new(900))]);
 }
 
 pub(super) async fn another_schema_version_is_refused(url: &str) {

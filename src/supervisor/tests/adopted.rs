@@ -85,6 +85,7 @@ fn hello(identity: Option<Identity>) -> Hello {
         prover: "simulated".to_owned(),
         identity,
         spec: None,
+        sandbox: None,
         running: None,
         ended: None,
     }
@@ -159,7 +160,7 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     let wanted = spec("exit 0", &[]);
     let old = tokio::task::spawn_blocking(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+        let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
         writeln!(socket, "{}", said(older)).unwrap();
         // what this version never said
         writeln!(socket, r#"{{"report":"mood"}}"#).unwrap();
@@ -171,7 +172,10 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     let adopted = site.adopt().await;
     assert_eq!(adopted, [Adopted { worker: worker(), job: Some(running(5)) }]);
     site.rig.wanted.insert(worker(), wanted);
-    assert_eq!(site.rig.notice().await, Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params });
+    assert_eq!(
+        site.rig.notice().await,
+        Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }
+    );
     assert_eq!(joined(old).await.trim(), r#"{"order":"leave"}"#);
 }
 
@@ -191,13 +195,13 @@ async fn of_two_workers_in_one_place_the_one_with_a_job_stays() {
 #[tokio::test]
 async fn what_ended_without_a_daemon_is_told_once_and_acknowledged() {
     let mut site = Site::new();
-    let report = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+    let report = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
     let ended = Hello { ended: Some((running(5), Box::new(report))), ..hello(Some(identity())) };
     let (_, answer) = site.pretend(said(ended));
     assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: Some(running(5)) }]);
     let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
     let notice = site.rig.supervisor.on(event, site.rig.now);
-    assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params }));
+    assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }));
     site.rig.supervisor.acknowledge(&worker(), 5);
     assert_eq!(joined(answer).await.trim(), r#"{"order":"ack","task":5}"#);
 }
@@ -217,7 +221,7 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
                 socket
             };
             drop(greet(&busy));
-            let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params };
+            let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
             let again = if lost {
                 let ended = Some((running(5), Box::new(done)));
                 greet(&Hello { ended, ..forgetful })
@@ -231,7 +235,7 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
         assert_eq!(site.adopt().await.len(), 1);
         let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
         let notice = site.rig.supervisor.on(event, site.rig.now);
-        assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params }));
+        assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }));
         drop(site);
         joined(old).await;
     }

@@ -163,6 +163,7 @@ pub fn waiting_only() -> Snapshot {
 pub fn alarms() -> Snapshot {
     let down = SlotStatus {
         pid: None,
+        placement: None,
         restarts: 5,
         note: Some("killed for memory 5 times in 10 min".to_owned()),
         ..slot("cpu", 1, "quarantined", None)
@@ -208,6 +209,7 @@ fn slot(name: &str, instance: u32, state: &str, task: Option<&str>) -> SlotStatu
         state: state.to_owned(),
         pid: Some(4243 + instance),
         task: task.map(str::to_owned),
+        placement: None,
         restarts: 0,
         note: None,
         held: None,

@@ -1,0 +1,229 @@
+//! The machine under the daemon: its processors, memory and GPUs, and who has what of them. Decided by `plan`.
+
+use super::{errands::Done, world::World};
+use crate::{
+    host,
+    manifest::{Manifest, Slot, Task},
+    plan::{
+        Ask, Assignee, GpuSeen, MemorySeen, assign,
+        cores::{Cpu, Load, Placement, Want, place},
+    },
+    proofs::Prover,
+    sector::Stage,
+    units::{Bytes, SlotName, UnixMillis},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// GPUs are looked at this often.
+const LOOK_MS: u64 = 30_000;
+
+/// The machine, as far as it is known.
+#[derive(Debug)]
+pub struct Machine {
+    cpus: Vec<Cpu>,
+    memory: MemorySeen,
+    /// `None` until they were looked at.
+    gpus: Option<Vec<GpuSeen>>,
+    /// When that was begun.
+    looked: UnixMillis,
+    looking: bool,
+    given: BTreeMap<Assignee, Result<String, String>>,
+    placed: BTreeMap<Assignee, Placement>,
+    /// The manifest that was given out by; `None` when something changed since.
+    settled: Option<Arc<Manifest>>,
+}
+
+impl Machine {
+    /// This machine, on which stages took this much memory before.
+    pub fn new(peaks: BTreeMap<Stage, Bytes>) -> Self {
+        Self {
+            cpus: host::topology::cpus(),
+            memory: MemorySeen { total: host::memory::total(), peaks, ran_out: BTreeSet::new() },
+            gpus: None,
+            looked: UnixMillis::default(),
+            looking: false,
+            given: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            settled: None,
+        }
+    }
+
+    /// What the planner knows of its memory.
+    pub const fn memory(&self) -> &MemorySeen {
+        &self.memory
+    }
+
+    /// Workers that it cannot run now, and why.
+    pub fn barred(&self) -> BTreeMap<Assignee, String> {
+        self.given.iter().filter_map(|(who, got)| Some((who.clone(), got.as_ref().err()?.clone()))).collect()
+    }
+
+    /// Nothing is known of its GPUs yet.
+    pub const fn is_looking_first(&self) -> bool {
+        self.gpus.is_none()
+    }
+
+    /// The GPU of a worker.
+    pub fn gpu(&self, who: &Assignee) -> Option<&str> {
+        self.given.get(who)?.as_deref().ok()
+    }
+
+    /// The only processors of a worker; `None` all.
+    pub fn cpus(&self, who: &Assignee) -> Option<&BTreeSet<u32>> {
+        self.placed.get(who)?.cpus.as_ref()
+    }
+
+    /// Where a worker runs, in words.
+    pub fn words(&self, who: &Assignee) -> Option<String> {
+        let placed = &self.placed.get(who)?.why;
+        let gpu = self.gpu(who).map(|uuid| {
+            let name = self.gpus.iter().flatten().find(|gpu| gpu.uuid == uuid).map(|gpu| format!(" ({})", gpu.name));
+            format!("; {uuid}{}", name.unwrap_or_default())
+        });
+        Some(format!("{placed}{}", gpu.unwrap_or_default()))
+    }
+
+    /// A stage ended well.
+    pub fn took(&mut self, stage: Stage, peak: Option<Bytes>) {
+        self.memory.ran_out.remove(&stage);
+        if let Some(peak) = peak {
+            let known = self.memory.peaks.entry(stage).or_default();
+            *known = (*known).max(peak);
+        }
+    }
+
+    /// A stage ended for want of memory.
+    pub fn ran_out(&mut self, stage: Option<Stage>) {
+        self.memory.ran_out.extend(stage);
+    }
+
+    /// GPUs were looked at.
+    pub fn on_gpus(&mut self, seen: Option<Vec<GpuSeen>>) {
+        self.looking = false;
+        let Some(seen) = seen else { return };
+        if self.gpus.as_ref() != Some(&seen) {
+            for GpuSeen { uuid, name, memory, trouble, .. } in &seen {
+                match trouble {
+                    None => tracing::info!(uuid, name, %memory, "GPU found"),
+                    Some(trouble) => tracing::error!(uuid, name, reason = trouble, "GPU unusable"),
+                }
+            }
+            self.gpus = Some(seen);
+            self.settled = None;
+        }
+    }
+
+    /// Gives everything out anew.
+    fn settle(&mut self, manifest: &Arc<Manifest>, prover: Prover) {
+        let asks: Vec<Ask> = workers(manifest)
+            .filter_map(|(who, slot)| Some(Ask { who, gpu: slot.gpu.clone().filter(|_| prover == Prover::Real)? }))
+            .collect();
+        let had = self.given.iter().filter_map(|(who, got)| Some((who.clone(), got.clone().ok()?))).collect();
+        self.given = match &self.gpus {
+            Some(seen) => assign(seen, &asks, &had),
+            None => {
+                asks.into_iter().map(|ask| (ask.who, Err("its GPU, which is being looked at".to_owned()))).collect()
+            }
+        };
+        let wants: Vec<Want> = workers(manifest)
+            .map(|(who, slot)| Want {
+                load: load(&slot.tasks),
+                cpus: slot.cpus.as_ref().map(|cpus| cpus.as_set().clone()),
+                near: self.node(&who),
+                who,
+            })
+            .collect();
+        self.placed = place(&self.cpus, &wants, &self.placed);
+        self.settled = Some(Arc::clone(manifest));
+    }
+
+    fn node(&self, who: &Assignee) -> Option<u32> {
+        let uuid = self.gpu(who)?;
+        self.gpus.iter().flatten().find(|gpu| gpu.uuid == uuid)?.node
+    }
+}
+
+fn workers(manifest: &Manifest) -> impl Iterator<Item = (Assignee, &Slot)> {
+    let of = |(name, slot): (&SlotName, &'_ Slot)| {
+        let name = name.clone();
+        (0..slot.count).map(move |instance| Assignee { slot: name.clone(), instance })
+    };
+    manifest.slots.iter().flat_map(move |(name, slot)| of((name, slot)).map(move |who| (who, slot)))
+}
+
+/// One that also makes trees or proofs wants many cores for them.
+fn load(tasks: &BTreeSet<Task>) -> Load {
+    let wide = tasks.contains(&Task::PreCommit2) || tasks.contains(&Task::Commit);
+    if tasks.contains(&Task::PreCommit1) && !wide { Load::Layers } else { Load::Anything }
+}
+
+impl World {
+    /// Has GPUs looked at when it is time, and gives out anew what changed.
+    pub fn look_at_machine(&mut self, now: UnixMillis) {
+        let wanted = self.prover == Prover::Real && self.manifest.slots.values().any(|slot| slot.gpu.is_some());
+        let due = now.ms_since(self.machine.looked) >= LOOK_MS;
+        if wanted && due && !self.machine.looking {
+            (self.machine.looking, self.machine.looked) = (true, now);
+            self.errand(Done::Gpus(None), async {
+                Done::Gpus(tokio::task::spawn_blocking(host::gpu::look).await.ok())
+            });
+        }
+        if !self.machine.settled.as_ref().is_some_and(|by| Arc::ptr_eq(by, &self.manifest)) {
+            let manifest = Arc::clone(&self.manifest);
+            self.machine.settle(&manifest, self.prover);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{self, Overrides};
+    use std::path::Path;
+
+    fn example() -> Arc<Manifest> {
+        let overrides = Overrides { cwd: "/box".into(), ..Overrides::default() };
+        Arc::new(manifest::load(Path::new("examples/configs/gpu-nvme.toml"), &overrides).unwrap().manifest)
+    }
+
+    fn gpu(n: u32, trouble: Option<&str>) -> GpuSeen {
+        let (uuid, name) = (format!("GPU-00000000-0000-0000-0000-{n:012}"), "made up".to_owned());
+        GpuSeen { uuid, name, memory: Bytes::new(24 << 30), node: None, trouble: trouble.map(str::to_owned) }
+    }
+
+    fn who(slot: &str) -> Assignee {
+        Assignee { slot: slot.parse().unwrap(), instance: 0 }
+    }
+
+    #[test]
+    fn a_worker_runs_only_while_its_gpu_is_well_and_others_do_not_mind() {
+        let (manifest, mut machine) = (example(), Machine::new(BTreeMap::new()));
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!(machine.barred()[&who("gpu0")], "its GPU, which is being looked at");
+        machine.on_gpus(Some(vec![gpu(0, None), gpu(1, None)]));
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!(machine.barred(), BTreeMap::new());
+        assert_eq!(machine.gpu(&who("gpu1")), Some("GPU-00000000-0000-0000-0000-000000000001"));
+        assert!(machine.words(&who("gpu1")).unwrap().ends_with("000000000001 (made up)"));
+        machine.on_gpus(Some(vec![gpu(0, Some("GPU is lost")), gpu(1, None)]));
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!(machine.barred().into_keys().collect::<Vec<_>>(), [who("gpu0")]);
+        assert!(machine.barred()[&who("gpu0")].ends_with("to be well again: GPU is lost"));
+        machine.settle(&manifest, Prover::Simulated);
+        assert_eq!(machine.barred(), BTreeMap::new(), "simulated proofs need none");
+    }
+
+    #[test]
+    fn what_a_stage_took_at_most_is_kept_and_a_good_end_forgets_that_memory_ran_out() {
+        let mut machine = Machine::new(BTreeMap::from([(Stage::Commit, Bytes::new(7))]));
+        machine.ran_out(Some(Stage::Commit));
+        assert!(machine.memory().ran_out.contains(&Stage::Commit));
+        machine.took(Stage::Commit, Some(Bytes::new(5)));
+        assert_eq!((machine.memory().peaks[&Stage::Commit], machine.memory().ran_out.len()), (Bytes::new(7), 0));
+        machine.took(Stage::Commit, Some(Bytes::new(9)));
+        assert_eq!(machine.memory().peaks[&Stage::Commit], Bytes::new(9));
+    }
+}
