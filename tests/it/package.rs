@@ -64,6 +64,21 @@ fn manager_and_workers_may_write_to_the_same_storage() {
     assert_eq!(setting(&worker, "StandardInput"), Some("socket"));
 }
 
+/// A `RestartPreventExitStatus=` that differs from what seald ends with would be a restart loop over a bad manifest.
+#[test]
+fn the_units_start_commands_that_exist() {
+    let text =
+        ["seald.service", "seald-worker@.service"].map(|file| read(&format!("packaging/systemd/{file}"))).concat();
+    let commands = text.lines().filter_map(|line| line.split_once("=/usr/bin/seald ").map(|(_, command)| command));
+    let commands: Vec<_> = commands.collect();
+    assert_eq!(commands, ["run --wait-for-manifest", "reload", "worker-start", "worker-exit"]);
+    for command in commands {
+        let mut seald = std::process::Command::new(env!("CARGO_BIN_EXE_seald"));
+        let out = seald.args(command.split(' ')).arg("--help").output().unwrap();
+        assert!(out.status.success(), "seald {command}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
 /// The template of the manifest has comments only, and its example is one: without the marks it can be parsed.
 #[test]
 fn the_shipped_manifest_is_empty_and_its_example_is_right() {
