@@ -98,13 +98,7 @@ pub(super) async fn world(
     events: mpsc::Sender<WorkerEvent>,
 ) -> Result<Started, StartError> {
     let manifest = proposal.loaded.manifest.clone();
-    match prover {
-        Prover::Simulated if manifest.chain.source != ChainSource::Devnet => {
-            return Err(StartError::SimulatedOnRealNetwork);
-        }
-        Prover::Real if cfg!(not(feature = "proofs")) => return Err(StartError::NoProofs),
-        Prover::Simulated | Prover::Real => {}
-    }
+    may_run(prover, &manifest)?;
     for refused in crate::host::limits::raise() {
         tracing::warn!(reason = %refused, "a limit is not raised");
     }
@@ -170,6 +164,15 @@ pub(super) async fn world(
     world.reload().await?;
     world.keep_held().await?;
     Ok((world, lock, sight_tx, questions_rx))
+}
+
+/// Whether this prover is for this chain, and in this build.
+fn may_run(prover: Prover, manifest: &Manifest) -> Result<(), StartError> {
+    match prover {
+        Prover::Simulated if manifest.chain.source != ChainSource::Devnet => Err(StartError::SimulatedOnRealNetwork),
+        Prover::Real if cfg!(not(feature = "proofs")) => Err(StartError::NoProofs),
+        Prover::Simulated | Prover::Real => Ok(()),
+    }
 }
 
 /// The setting that names the daemon of a database.

@@ -28,9 +28,12 @@ use tokio::{
 pub struct Written {
     /// The manifest.
     pub proposal: Proposal,
-    /// Nobody when it was a signal.
-    pub reply: Option<oneshot::Sender<Answer>>,
+    /// Who asked for it.
+    pub reply: Asker,
 }
+
+/// Who waits for an answer; nobody when it was a signal.
+type Asker = Option<oneshot::Sender<Answer>>;
 
 /// Waits for a manifest; `None` when asked to end first. Requests come from the socket that `server` serves.
 ///
@@ -46,7 +49,7 @@ pub async fn wait(
     let mut signals = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
     tracing::warn!(manifest = %source.path.display(), "{NOT_CONFIGURED}");
     tell_service(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(NOT_CONFIGURED)]);
-    let mut reading: JoinSet<(Result<Proposal, String>, Option<oneshot::Sender<Answer>>)> = JoinSet::new();
+    let mut reading: JoinSet<(Result<Proposal, String>, Asker)> = JoinSet::new();
     let begin = |reading: &mut JoinSet<_>, reply| {
         let source = source.clone();
         reading.spawn_blocking(move || {
