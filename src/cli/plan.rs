@@ -1,11 +1,18 @@
-//! `seald plan`: what a start would do, in order, and what would wait. Looks at the manifest, the database and the
-//! parameters; starts nothing, changes nothing and asks no node.
+//! `seald plan`: what a reload would change of a daemon that runs, and what a start would do, in order, and what would
+//! wait. Looks at the manifest, the database and the parameters; starts nothing, changes nothing and asks no node.
 
 use super::{
     Global,
     failure::{Exit, OrHelp as _, Outcome, print, print_json},
+    state_dir,
 };
-use crate::{clock, daemon, plan::Plan};
+use crate::{
+    clock,
+    control::{Client, ManifestOrder},
+    daemon,
+    plan::Plan,
+    status::orders::Reloaded,
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -22,6 +29,8 @@ pub struct PlanArgs {
 struct Report {
     /// Raised when a field changes its meaning or goes away.
     format_version: u32,
+    /// What a reload would change; absent when no daemon runs, or when it does not answer this user.
+    reload: Option<Reloaded>,
     /// What would be done, in order.
     actions: Vec<String>,
     /// What would wait.
@@ -48,8 +57,11 @@ pub fn run(global: &Global, args: &PlanArgs) -> Outcome {
     let met = observed.sectors.values().filter(|seen| seen.record.state == crate::sector::State::Proving).count();
     let target = usize::try_from(desired.sectors).unwrap_or(usize::MAX);
     let plan = crate::plan::plan(&desired, &observed);
+    let reload = preview(global)?;
+    let pending = reload.as_ref().is_some_and(|reload| !reload.changes.is_empty());
     let report = Report {
         format_version: FORMAT_VERSION,
+        reload,
         actions: plan.actions.iter().map(ToString::to_string).collect(),
         holds: plan
             .holds
@@ -60,9 +72,18 @@ pub fn run(global: &Global, args: &PlanArgs) -> Outcome {
     if args.json {
         print_json(&report)?;
     } else {
+        let reload = report.reload.as_ref().map(Reloaded::render).unwrap_or_default();
+        print(&reload)?;
         print(&text(&plan, met, target, desired.sectors.saturating_sub(manifest.pledge.sectors)))?;
     }
-    Ok(if met >= target { Exit::Well } else { Exit::Pending })
+    Ok(if met >= target && !pending { Exit::Well } else { Exit::Pending })
+}
+
+/// What the running daemon says that a reload would change.
+fn preview(global: &Global) -> Outcome<Option<Reloaded>> {
+    let Ok(client) = Client::connect(&state_dir::find(global)) else { return Ok(None) };
+    // one that has no manifest yet has nothing to compare with
+    Ok(super::runtime()?.block_on(client.manifest(ManifestOrder::Preview)).ok())
 }
 
 fn text(plan: &Plan, met: usize, target: usize, ordered: u64) -> String {

@@ -3,17 +3,18 @@
 //! The manifest is read and this host looked at on a blocking thread; what differs is a pure comparison; what then comes
 //! into force is recorded before anything follows it, so that a start after a crash runs what was answered.
 
-use super::{start::params_seen, world::World};
+use super::world::World;
 use crate::{
     clock,
     control::{Cause, Refused},
     host::{judge, seen::Host},
     manifest::{self, Change, Class, File, Identity, Loaded, Manifest, Overrides, Problem},
-    plan::{Desired, ParamsSeen},
-    sector::State,
+    plan::Desired,
+    sector::{Record, State},
     status::{
         self,
         orders::{self, Changed, Reloaded},
+        words,
     },
     store::{self, Store, StoreError},
     units::{RepoName, UnixMillis},
@@ -165,10 +166,11 @@ impl World {
 
     /// What a proposal would change, and what stands against it.
     pub fn compare(&self, proposal: &Proposal, warnings: &[Problem]) -> Reloaded {
-        let changes = manifest::changes(&self.in_force.proposal.loaded, &proposal.loaded);
+        let begun = self.miner.is_some() || !self.book.records.is_empty();
+        let changes = manifest::changes(&self.manifest, &proposal.loaded.manifest, begun);
         let changed = |change: &Change| {
             let Change { key, from, to, class } = change.clone();
-            Changed { key, from, to, class: class.as_str().to_owned() }
+            Changed { key, from, to, class: class.word().to_owned() }
         };
         Reloaded {
             format_version: orders::FORMAT_VERSION,
@@ -201,9 +203,6 @@ impl World {
         self.in_force.refused = None;
         // whatever differs is opened anew, and what is not declared any more is let go of
         self.repos.retain(|name, _| manifest.repos.get(name).is_some_and(|repo| old.repos.get(name) == Some(repo)));
-        if manifest.params != old.params {
-            self.look_for_params(&manifest);
-        }
         self.desired = desired;
         self.manifest = Arc::new(manifest);
         // it is in force all the same; what is held is read again then
@@ -226,13 +225,6 @@ impl World {
         }
     }
 
-    /// Parameters that are being made are waited for; their worker knows the old folder.
-    fn look_for_params(&mut self, manifest: &Manifest) {
-        if self.params != ParamsSeen::Preparing {
-            self.params = params_seen(self.prover, manifest);
-        }
-    }
-
     /// Why these changes cannot come into force now, each with what to do.
     fn refusals(&self, changes: &[Change], new: &Manifest) -> Vec<String> {
         // the miner that was created, from now on named by its address, is the same miner
@@ -240,31 +232,20 @@ impl World {
             (&new.miner.identity, &self.miner),
             (Identity::Attach(actor), Some(miner)) if *actor == miner.id
         );
-        let begun = self.miner.is_some() || !self.book.records.is_empty();
-        let mut refused = Vec::new();
-        for change in changes.iter().filter(|change| !change.class.reloads()) {
-            let key = &change.key;
-            match change.class {
-                Class::Live | Class::Drain => {}
-                Class::Never if same_miner && key.starts_with("miner.") && key != "miner.sector_size" => {}
-                Class::Never if begun => refused.push(format!(
-                    "{change}: there is a miner already, and its sectors stay what they are; put the old value back, \
-                     or use another state.dir for another miner"
-                )),
-                Class::Never | Class::Restart => refused.push(format!(
-                    "{change}: this takes a start of seald (systemctl restart seald; workers go on), or put the old \
-                     value back"
-                )),
-            }
-        }
+        let mut refused: Vec<String> = changes
+            .iter()
+            .filter(|change| !change.class.is_taken())
+            .filter(|change| !(same_miner && change.key.starts_with("miner.") && change.key != "miner.sector_size"))
+            .map(|change| format!("{change} ({})", change.class.effect()))
+            .collect();
         for (name, old) in &self.manifest.repos {
             let stays = new.repos.get(name).is_some_and(|repo| repo.path == old.path);
             let held = self.held_by(name);
             if !stays && held > 0 {
+                let held = words::count(u64::try_from(held).unwrap_or(u64::MAX), "sector");
+                let path = old.path.display();
                 refused.push(format!(
-                    "repo.{name}: {held} sectors have files in {}; keep the repo (roles = [] takes nothing new) until \
-                     they are gone",
-                    old.path.display()
+                    "repo.{name}: {held} in {path}; keep the repo (roles = [] takes nothing new) until they are gone"
                 ));
             }
         }
@@ -274,17 +255,23 @@ impl World {
     /// Sectors with files in this repo, or on their way there.
     fn held_by(&self, name: &RepoName) -> usize {
         let live = self.book.records.values().filter(|record| record.state != State::Removed);
-        let there = live.filter(|record| record.repo == *name).map(|record| record.number);
+        let is_here = |record: &&Record| record.repo == *name || record.store.as_ref() == Some(name);
+        let there = live.filter(is_here).map(|record| record.number);
         let coming = self.tasks.values().filter(|task| task.repo == *name).map(|task| task.number);
         there.chain(coming).collect::<BTreeSet<_>>().len()
     }
 
     /// The tasks that workers finish before they go or are replaced.
     fn drains(&self, changes: &[Change]) -> Vec<String> {
-        let drained: Vec<&str> =
-            changes.iter().filter(|c| c.class == Class::Drain).map(|change| change.key.as_str()).collect();
+        let waits = |class| match class {
+            Class::NewJobs | Class::Drain => true,
+            Class::Live | Class::Restart | Class::Never => false,
+        };
+        let replaced: Vec<&str> =
+            changes.iter().filter(|change| waits(change.class)).map(|change| change.key.as_str()).collect();
         let of = |slot: &str| {
-            drained.iter().any(|key| key.starts_with("params.") || key.starts_with(&format!("slot.{slot}.")))
+            let (table, below) = (format!("slot.{slot}"), format!("slot.{slot}."));
+            replaced.iter().any(|key| *key == table || key.starts_with(&below))
         };
         let tasks = self.tasks.values().filter(|task| of(&task.worker.slot.to_string()));
         tasks.map(|task| format!("sector {} {} on {}", task.number, task.stage.as_str(), task.worker)).collect()

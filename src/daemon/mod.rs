@@ -391,7 +391,7 @@ impl Loop {
         if order != ManifestOrder::Preview {
             tell_service(&[sd_notify::NotifyState::Ready]);
         }
-        if let (Err(refused), false) = (&answer, order == ManifestOrder::Preview) {
+        if let (Err(refused), ManifestOrder::Reload) = (&answer, order) {
             tracing::error!(reason = %refused.error, "the manifest is refused, nothing changed");
             self.world.in_force.refused = Some((clock::now(), refused.error.clone()));
         }
@@ -422,7 +422,7 @@ impl Loop {
         if !told.refused.is_empty() {
             return Ok(Err(generation::refused(&told.refused.join("\n  "), help)));
         }
-        if told.changes.is_empty() {
+        if told.changes.is_empty() && !self.world.in_force.declined {
             // only words differ: the places of settings are the new file's
             self.world.in_force.proposal = proposal;
             self.world.in_force.refused = None;

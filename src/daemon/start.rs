@@ -192,7 +192,7 @@ async fn own(store: &Store, manifest: &Manifest) -> Result<(), StartError> {
     }
 }
 
-pub(super) fn params_seen(prover: Prover, manifest: &Manifest) -> ParamsSeen {
+fn params_seen(prover: Prover, manifest: &Manifest) -> ParamsSeen {
     let ready = prover == Prover::Simulated || params::ready(manifest.miner.sector_size, &manifest.params.dir);
     if ready { ParamsSeen::Ready } else { ParamsSeen::Missing }
 }

@@ -381,3 +381,23 @@ async fn a_node_that_is_away_makes_no_message_and_refuses_no_sector() {
     let done = bench.desk(node.endpoint()).compose(miner, draught).await;
     assert!(matches!(done, Done::Composed { result: Err(_), .. }), "{done:?}");
 }
+
+/// Where it was sealed and where it is kept: neither goes while it is there.
+#[tokio::test]
+async fn a_repo_that_holds_a_sector_is_not_let_go() {
+    let mut bench = bench().await;
+    let text = std::fs::read_to_string("examples/configs/devnet.toml").unwrap();
+    let more = format!("{text}\n[repo.attic]\npath = \"attic\"\nroles = [\"store\"]\n");
+    let source = bench.world.in_force.source.clone();
+    let of =
+        |text: &str| source.parse(vec![manifest::File { path: "seald.toml".into(), text: text.to_owned() }]).unwrap();
+    bench.world.enforce(of(&more), false).await.unwrap();
+    assert_eq!(bench.world.compare(&of(&text), &[]).refused, [""; 0], "nothing is in it");
+    let mut record = Record::new(number(), SectorSize::KiB2.seal_proof(), "disk".parse().unwrap(), NOW);
+    record.store = Some("attic".parse().unwrap());
+    bench.world.book.records.insert(number(), record);
+    let refused = bench.world.compare(&of(&text), &[]).refused;
+    assert!(matches!(refused.as_slice(), [why] if why.starts_with("repo.attic: 1 sector")), "{refused:?}");
+    let moved = more.replace("\"attic\"\n", "\"elsewhere\"\n");
+    assert!(!bench.world.compare(&of(&moved), &[]).refused.is_empty());
+}

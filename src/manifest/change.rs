@@ -1,182 +1,436 @@
-//! What differs between two manifests, and what bringing the second into force would mean. Pure.
+//! What one manifest changes of another, and what each change means for a daemon that runs. Pure.
+//!
+//! Every key has a class in [`CLASSES`]. A repo or slot that comes or goes is one change, of its whole table.
 
-use super::{Loaded, Setting};
-use std::{collections::BTreeMap, fmt};
+use super::{
+    model::{
+        Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Manifest, Miner, Node,
+        Params, Pledge, Repo, Slot, State, Workers,
+    },
+    values::redact,
+};
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
-/// How a change comes into force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What a change means for what runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// With the next turn of the loop.
+    /// It counts from the next turn of the loop on.
     Live,
-    /// Workers finish the task they have, then go or are replaced.
+    /// Running tasks keep what they were started with.
+    NewJobs,
+    /// What runs there is finished, then it goes.
     Drain,
-    /// When seald is started again; workers go on meanwhile.
+    /// Only a start takes it up.
     Restart,
-    /// Never, once there is a miner or a sector: it would be another miner's.
+    /// It cannot change while there are sectors.
     Never,
 }
 
 impl Class {
-    /// The word in answers and on the command line.
-    pub const fn as_str(self) -> &'static str {
+    /// The word in answers and documents.
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::NewJobs => "new jobs",
             Self::Drain => "drain",
             Self::Restart => "restart",
             Self::Never => "never",
         }
     }
 
-    /// Whether a reload can do it.
-    pub const fn reloads(self) -> bool {
+    /// Whether a running daemon takes it up.
+    pub const fn is_taken(self) -> bool {
         match self {
-            Self::Live | Self::Drain => true,
+            Self::Live | Self::NewJobs | Self::Drain => true,
             Self::Restart | Self::Never => false,
         }
     }
+
+    /// What becomes of what runs, or what to do when nothing does.
+    pub const fn effect(self) -> &'static str {
+        match self {
+            Self::Live => "at once; nothing is interrupted",
+            Self::NewJobs => "running tasks keep the old, their workers are replaced when they are done",
+            Self::Drain => "no new task; what runs there is finished, then it goes",
+            Self::Restart => "not by a reload: put it back, or `systemctl restart seald`",
+            Self::Never => "not while there are sectors: put it back, or give another state.dir to another miner",
+        }
+    }
 }
 
-/// One setting that differs.
+/// The class of every key; `*` stands for the name of a repo or slot. A key within a listed one has its class.
+pub const CLASSES: &[(&str, Class)] = &[
+    ("miner", Class::Never),
+    ("chain.endpoints", Class::Live),
+    ("chain.devnet", Class::Restart),
+    ("chain.message_confidence", Class::Live),
+    ("chain.seed_confidence", Class::Live),
+    ("state.dir", Class::Restart),
+    ("state.url", Class::Restart),
+    ("repo.*.path", Class::Restart),
+    ("repo.*.roles", Class::Drain),
+    ("repo.*.max_use", Class::Live),
+    ("repo.*.reserve", Class::Live),
+    ("repo.*.weight", Class::Live),
+    ("repo.*.require_mount", Class::Live),
+    ("slot.*.tasks", Class::NewJobs),
+    ("slot.*.count", Class::NewJobs),
+    ("slot.*.gpu", Class::NewJobs),
+    ("slot.*.cpus", Class::NewJobs),
+    ("slot.*.memory", Class::NewJobs),
+    ("pledge", Class::Live),
+    ("fees", Class::Live),
+    ("batch", Class::Live),
+    ("node.address", Class::Restart),
+    ("params.dir", Class::Restart),
+    ("params.mirror", Class::Live),
+    ("workers.launcher", Class::Restart),
+    ("control.operator_group", Class::Live),
+];
+
+/// The class of a key, `*` in place of names; `None` for one that no manifest has.
+pub fn class_of(pattern: &str) -> Option<Class> {
+    let holds = |key: &str| pattern.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    CLASSES.iter().find(|(key, _)| holds(key)).map(|(_, class)| *class)
+}
+
+/// One key that differs. Secrets are hidden.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Its key, or that of a table that comes or goes whole.
+    /// The key, or the table of a repo or slot that comes or goes.
     pub key: String,
-    /// Its value until now, without secrets; absent when it was not set.
+    /// What it was; `None` when there was nothing.
     pub from: Option<String>,
-    /// Its value then.
+    /// What it is to be; `None` when there is to be nothing.
     pub to: Option<String>,
-    /// How it comes into force.
+    /// What that means.
     pub class: Class,
 }
 
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, from, to, class } = self;
-        let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-        write!(f, "{key}: {} -> {} ({})", said(from), said(to), class.as_str())
-    }
-}
-
-/// Every setting that differs, in the order of keys. Where only a secret differs, its key is named without values.
-pub fn changes(old: &Loaded, new: &Loaded) -> Vec<Change> {
-    let (before, after) = (&old.provenance, &new.provenance);
-    let mut keys: Vec<&String> = before.keys().chain(after.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let value =
-        |settings: &BTreeMap<String, Setting>, key: &str| settings.get(key).map(|setting| setting.value.clone());
-    let mut changes: Vec<Change> = Vec::new();
-    for key in keys {
-        let (from, to) = (value(before, key), value(after, key));
-        if from == to {
-            continue;
+impl Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { key, from, to, class: _ } = self;
+        match (from, to) {
+            (Some(from), Some(to)) if from == to => write!(f, "{key}: another secret"),
+            (Some(from), Some(to)) => write!(f, "{key}: {from} becomes {to}"),
+            (None, Some(to)) => write!(f, "{key} is added: {to}"),
+            (Some(from), None) => write!(f, "{key} is removed: {from}"),
+            (None, None) => f.write_str(key),
         }
-        let class = class_of(key, &from, &to);
-        changes.push(Change { key: key.clone(), from, to, class });
-    }
-    if changes.is_empty() && old.manifest.state.url != new.manifest.state.url {
-        changes.push(Change { key: "state.url".to_owned(), from: None, to: None, class: Class::Restart });
-    }
-    changes
-}
-
-/// The class of a key. A key that is not named here is not known to be harmless.
-fn class_of(key: &str, from: &Option<String>, to: &Option<String>) -> Class {
-    let part = |name: &str| key.rsplit('.').next() == Some(name);
-    let table = key.split(['.', '[']).next().unwrap_or_default();
-    match table {
-        "pledge" | "fees" | "batch" | "control" => Class::Live,
-        "chain" if key == "chain.devnet" => Class::Never,
-        "chain" => Class::Live,
-        // a repo comes and goes with the next turn; whether it may go is judged by what it holds
-        "repo" => Class::Live,
-        // more of the same starts at once, and everything else waits for the task that runs
-        "slot" if part("count") && count(to) > count(from) && from.is_some() => Class::Live,
-        "slot" if from.is_none() && part("tasks") => Class::Live,
-        "slot" => Class::Drain,
-        "params" => Class::Drain,
-        "miner" => Class::Never,
-        "state" | "workers" | "node" => Class::Restart,
-        _ => Class::Restart,
     }
 }
 
-fn count(value: &Option<String>) -> u64 {
-    value.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0)
+/// Everything that differs, in the order of its keys. `sectors`: whether there are any.
+pub fn changes(old: &Manifest, new: &Manifest, sectors: bool) -> Vec<Change> {
+    let (mut before, mut after) = (facts(old), facts(new));
+    let mut found = Vec::new();
+    let tables = [("repo", names(&old.repos), names(&new.repos)), ("slot", names(&old.slots), names(&new.slots))];
+    for (table, had, has) in tables {
+        for name in had.iter().filter(|name| !has.contains(name)) {
+            let whole = take(&mut before, &format!("{table}.{name}."));
+            found.push(Change { key: format!("{table}.{name}"), from: Some(whole), to: None, class: Class::Drain });
+        }
+        for name in has.iter().filter(|name| !had.contains(name)) {
+            let whole = take(&mut after, &format!("{table}.{name}."));
+            found.push(Change { key: format!("{table}.{name}"), from: None, to: Some(whole), class: Class::Live });
+        }
+    }
+    let keys: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
+    for key in keys {
+        let (from, to) = (before.get(&key), after.get(&key));
+        if from.map(|fact| &fact.truth) != to.map(|fact| &fact.truth) {
+            let class = from.or(to).map_or(Class::Restart, |fact| fact.class);
+            let class = if class == Class::Never && !sectors { Class::Restart } else { class };
+            let shown = |fact: Option<&Fact>| fact.map(|fact| fact.shown.clone());
+            found.push(Change { class: fewer(old, new, &key).unwrap_or(class), key, from: shown(from), to: shown(to) });
+        }
+    }
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    found
+}
+
+/// Fewer processes: those that go finish first.
+fn fewer(old: &Manifest, new: &Manifest, key: &str) -> Option<Class> {
+    let name = key.strip_prefix("slot.")?.strip_suffix(".count")?;
+    let count =
+        |manifest: &Manifest| manifest.slots.iter().find(|(slot, _)| slot.as_str() == name).map(|(_, slot)| slot.count);
+    (count(new)? < count(old)?).then_some(Class::Drain)
+}
+
+/// The value of one key.
+struct Fact {
+    /// All of it, to compare.
+    truth: String,
+    /// What may be shown of it.
+    shown: String,
+    class: Class,
+}
+
+type Facts = BTreeMap<String, Fact>;
+
+fn names<K: Display, V>(tables: &BTreeMap<K, V>) -> Vec<String> {
+    tables.keys().map(ToString::to_string).collect()
+}
+
+/// Takes all facts below a table out, as one text.
+fn take(facts: &mut Facts, below: &str) -> String {
+    let mut parts = Vec::new();
+    facts.retain(|key, fact| {
+        let inside = key.strip_prefix(below);
+        parts.extend(inside.map(|name| format!("{name} = {}", fact.shown)));
+        inside.is_none()
+    });
+    parts.join(", ")
+}
+
+/// Collects facts. Absent values are no facts.
+#[derive(Default)]
+struct Collector(Facts);
+
+impl Collector {
+    fn put(&mut self, key: &str, pattern: &str, value: impl Display) {
+        let shown = value.to_string();
+        self.put_secret(key, pattern, shown.clone(), shown);
+    }
+
+    fn put_secret(&mut self, key: &str, pattern: &str, truth: String, shown: String) {
+        // a key without a class would be taken up by a start only, and fails the test of all keys
+        let class = class_of(pattern).unwrap_or(Class::Restart);
+        self.0.insert(key.to_owned(), Fact { truth, shown, class });
+    }
+
+    fn set(&mut self, key: &str, value: impl Display) {
+        self.put(key, key, value);
+    }
+
+    fn set_some(&mut self, key: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.set(key, value);
+        }
+    }
+}
+
+/// Every key of a manifest. Each struct is taken apart whole, so that a new key is missed by the compiler.
+fn facts(manifest: &Manifest) -> Facts {
+    let Manifest { files: _, miner, chain, state, repos, slots, pledge, fees, batch, node, params, workers, control } =
+        manifest;
+    let mut to = Collector::default();
+    of_miner(&mut to, miner);
+    of_chain(&mut to, chain);
+    let State { dir, url } = state;
+    to.set("state.dir", dir.display());
+    to.put_secret("state.url", "state.url", url.as_str().to_owned(), url.to_string());
+    repos.iter().for_each(|(name, repo)| of_repo(&mut to, name.as_str(), repo));
+    slots.iter().for_each(|(name, slot)| of_slot(&mut to, name.as_str(), slot));
+    let Pledge { sectors, max_in_flight, lifetime_epochs } = pledge;
+    to.set("pledge.sectors", sectors);
+    to.set("pledge.max_in_flight", max_in_flight);
+    to.set("pledge.lifetime", format!("{lifetime_epochs} epochs"));
+    of_fees(&mut to, fees);
+    let Batch { precommit, commit, aggregate_from } = batch;
+    for (name, rule) in [("precommit", precommit), ("commit", commit)] {
+        let BatchRule { max, wait } = rule;
+        to.set(&format!("batch.{name}.max"), max);
+        to.set(&format!("batch.{name}.wait"), duration(*wait));
+    }
+    to.set("batch.aggregate_from", aggregate_from.unwrap_or(0));
+    to.set_some("node.address", node.as_ref().map(|Node { address }| address));
+    let Params { dir, mirror } = params;
+    to.set("params.dir", dir.display());
+    to.set_some("params.mirror", mirror.as_deref().map(redact));
+    let Workers { launcher } = workers;
+    to.set("workers.launcher", launcher.word());
+    let Control { operator_group } = control;
+    to.set_some("control.operator_group", operator_group.as_ref());
+    to.0
+}
+
+fn of_miner(to: &mut Collector, miner: &Miner) {
+    let account = |account: &Account| match account {
+        Account::Default => "default".to_owned(),
+        Account::New => "new".to_owned(),
+        Account::Address(address) => address.clone(),
+    };
+    let Miner { sector_size, identity } = miner;
+    to.set("miner.sector_size", sector_size);
+    match identity {
+        Identity::Attach(actor) => to.set("miner.actor", actor),
+        Identity::Create { owner, worker } => {
+            to.set("miner.create.owner", account(owner));
+            to.set("miner.create.worker", account(worker));
+        }
+        Identity::Genesis { actor, presealed, metadata } => {
+            to.set("miner.genesis.actor", actor);
+            let folders: Vec<_> = presealed.iter().map(|folder| folder.display().to_string()).collect();
+            to.set("miner.genesis.presealed", folders.join(", "));
+            to.set("miner.genesis.metadata", metadata.display());
+        }
+    }
+}
+
+fn of_chain(to: &mut Collector, chain: &Chain) {
+    let Chain { source, message_confidence, seed_confidence } = chain;
+    match source {
+        ChainSource::Devnet => to.set("chain.devnet", true),
+        ChainSource::Endpoints(endpoints) => {
+            to.set("chain.devnet", false);
+            let file = |token_file: &Option<std::path::PathBuf>| {
+                token_file.as_ref().map(|path| format!(" with {}", path.display())).unwrap_or_default()
+            };
+            let text = |hide: fn(&str) -> String| {
+                let of = |Endpoint { url, token_file }: &Endpoint| format!("{}{}", hide(url), file(token_file));
+                endpoints.iter().map(of).collect::<Vec<_>>().join(", ")
+            };
+            to.put_secret("chain.endpoints", "chain.endpoints", text(str::to_owned), text(redact));
+        }
+    }
+    to.set("chain.message_confidence", message_confidence);
+    to.set("chain.seed_confidence", seed_confidence);
+}
+
+fn of_repo(to: &mut Collector, name: &str, repo: &Repo) {
+    let Repo { path, seal, store, max_use, reserve, weight, require_mount } = repo;
+    let mut put = |part: &str, value: String| to.put(&format!("repo.{name}.{part}"), &format!("repo.*.{part}"), value);
+    put("path", path.display().to_string());
+    let roles = [(*seal, "seal"), (*store, "store")];
+    put("roles", format!("[{}]", joined(roles.into_iter().filter(|(on, _)| *on).map(|(_, role)| role))));
+    if let Some(max_use) = max_use {
+        put("max_use", max_use.to_string());
+    }
+    put("reserve", reserve.to_string());
+    put("weight", weight.to_string());
+    put("require_mount", require_mount.to_string());
+}
+
+fn of_slot(to: &mut Collector, name: &str, slot: &Slot) {
+    let Slot { tasks, count, gpu, cpus, memory } = slot;
+    let mut put = |part: &str, value: String| to.put(&format!("slot.{name}.{part}"), &format!("slot.*.{part}"), value);
+    put("tasks", format!("[{}]", joined(tasks.iter().map(|task| task.word()))));
+    put("count", count.to_string());
+    let optional = [
+        ("gpu", gpu.as_ref().map(ToString::to_string)),
+        ("cpus", cpus.as_ref().map(ToString::to_string)),
+        ("memory", memory.as_ref().map(ToString::to_string)),
+    ];
+    optional.into_iter().for_each(|(part, value)| {
+        if let Some(value) = value {
+            put(part, value);
+        }
+    });
+}
+
+fn of_fees(to: &mut Collector, fees: &Fees) {
+    let Fees { max_precommit, max_commit, base_fee_ceiling, deadline_margin, urgent_factor, replace_after } = fees;
+    to.set("fees.max_precommit", max_precommit);
+    to.set("fees.max_commit", max_commit);
+    to.set_some("fees.base_fee_ceiling", base_fee_ceiling.as_ref());
+    to.set("fees.deadline_margin", duration(*deadline_margin));
+    to.set("fees.urgent_factor", urgent_factor);
+    to.set("fees.replace_after", duration(*replace_after));
+}
+
+fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let whole = units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    let (unit, word) = whole.unwrap_or((1, "s"));
+    format!("{}{word}", seconds.checked_div(unit).unwrap_or(seconds))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::manifest::{File, Overrides, parse, schema};
-    use std::collections::BTreeSet;
+    use serde_json::Value;
 
-    const BASE: &str = r#"
-[miner]
-sector_size = "2KiB"
-create = { owner = "default", worker = "default" }
-[chain]
-devnet = true
-[state]
-url = "postgres://seald:old@db/seald"
-[repo.disk]
-path = "/srv/disk"
-roles = ["seal", "store"]
-[slot.cpu]
-tasks = ["precommit1", "precommit2", "commit"]
-count = 2
-[pledge]
-sectors = 2
-"#;
+    const BASE: &str = "miner = { sector_size = '2KiB', actor = 'f01000' }\n\
+         chain.endpoints = [{ url = 'http://a:1/rpc', token_file = 't' }]\n\
+         state = { dir = 'state', url = 'postgres://u:first@db/s' }\n\
+         repo.a = { path = 'a', roles = ['seal', 'store'] }\nrepo.b = { path = 'b', roles = ['store'] }\n\
+         slot.cpu = { tasks = ['precommit1', 'precommit2', 'commit', 'finalize'], count = 2 }\n\
+         slot.more = { tasks = ['commit'] }\npledge.sectors = 1\n";
 
-    fn loaded(text: &str) -> Loaded {
+    fn manifest(text: &str) -> Manifest {
         let file = File { path: "seald.toml".into(), text: text.to_owned() };
-        let overrides = Overrides { cwd: "/".into(), ..Overrides::default() };
-        parse(&[file], &overrides).unwrap()
+        parse(&[file], &Overrides { cwd: "/box".into(), ..Overrides::default() }).unwrap().manifest
     }
 
-    fn differ(from: &str, to: &str) -> Vec<(String, Class)> {
-        let found = changes(&loaded(BASE), &loaded(&BASE.replace(from, to)));
+    fn found(replace: &[(&str, &str)], sectors: bool) -> Vec<(String, Class)> {
+        let text = replace.iter().fold(BASE.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        let found = changes(&manifest(BASE), &manifest(&text), sectors);
         found.into_iter().map(|change| (change.key, change.class)).collect()
     }
 
     #[test]
-    fn every_change_has_its_class() {
-        let is = |key: &str, class| vec![(key.to_owned(), class)];
-        assert_eq!(differ("nothing", "changes"), []);
-        assert_eq!(differ("sectors = 2", "sectors = 3"), is("pledge.sectors", Class::Live));
-        assert_eq!(differ("count = 2", "count = 3"), is("slot.cpu.count", Class::Live));
-        assert_eq!(differ("count = 2", "count = 1"), is("slot.cpu.count", Class::Drain));
-        assert_eq!(differ("count = 2", "count = 2\ncpus = \"0\""), is("slot.cpu.cpus", Class::Drain));
-        assert_eq!(differ("\"2KiB\"", "\"8MiB\""), is("miner.sector_size", Class::Never));
-        assert_eq!(
-            differ("[pledge]", "[workers]\nlauncher = \"direct\"\n[pledge]"),
-            is("workers.launcher", Class::Restart)
-        );
-        assert_eq!(differ("[chain]", "[chain]\nseed_confidence = 3"), is("chain.seed_confidence", Class::Live));
-        let slot = differ("[pledge]", "[slot.new]\ntasks = [\"precommit1\"]\n[pledge]");
-        assert!(slot.contains(&("slot.new.tasks".to_owned(), Class::Live)), "{slot:?}");
+    fn each_change_has_the_class_that_its_key_and_direction_say() {
+        let cases: &[(&[(&str, &str)], &[(&str, Class)])] = &[
+            (&[("sectors = 1", "sectors = 3")], &[("pledge.sectors", Class::Live)]),
+            (&[("count = 2", "count = 3")], &[("slot.cpu.count", Class::NewJobs)]),
+            (&[("count = 2", "count = 1")], &[("slot.cpu.count", Class::Drain)]),
+            (&[("count = 2", "count = 2, memory = '1GiB'")], &[("slot.cpu.memory", Class::NewJobs)]),
+            (&[("slot.more = { tasks = ['commit'] }\n", "")], &[("slot.more", Class::Drain)]),
+            (&[("slot.more", "slot.other")], &[("slot.more", Class::Drain), ("slot.other", Class::Live)]),
+            (&[("repo.b = { path = 'b'", "repo.b = { path = 'c'")], &[("repo.b.path", Class::Restart)]),
+            (&[("repo.b", "repo.c")], &[("repo.b", Class::Drain), ("repo.c", Class::Live)]),
+            (&[("http://a:1", "http://b:1")], &[("chain.endpoints", Class::Live)]),
+            (&[("dir = 'state'", "dir = 'other'")], &[("state.dir", Class::Restart)]),
+            (&[("f01000", "f01001")], &[("miner.actor", Class::Never)]),
+            (&[("'2KiB'", "'8MiB'")], &[("miner.sector_size", Class::Never)]),
+            (&[], &[]),
+        ];
+        for (replace, expected) in cases {
+            let expected: Vec<_> = expected.iter().map(|(key, class)| ((*key).to_owned(), *class)).collect();
+            assert_eq!(found(replace, true), expected, "{replace:?}");
+        }
+        assert_eq!(found(&[("f01000", "f01001")], false), [("miner.actor".to_owned(), Class::Restart)]);
     }
 
     #[test]
-    fn a_secret_that_changes_is_named_and_not_shown() {
-        let found = changes(&loaded(BASE), &loaded(&BASE.replace(":old@", ":new@")));
-        assert_eq!(found.len(), 1);
-        let text = found.iter().map(ToString::to_string).collect::<String>();
-        assert_eq!(text, "state.url: nothing -> nothing (restart)");
+    fn a_secret_that_changed_is_told_and_not_shown() {
+        let text = BASE.replace("first", "second").replace("http://a:1", "http://u:third@a:1");
+        let found = changes(&manifest(BASE), &manifest(&text), false);
+        let told: String = found.iter().map(|change| format!("{change}\n")).collect();
+        assert_eq!(found.len(), 2, "{told}");
+        assert!(["first", "second", "third"].iter().all(|secret| !told.contains(secret)), "{told}");
+        assert!(told.contains("state.url: another secret"), "{told}");
     }
 
-    /// A table that a later version adds must be thought of here.
+    /// The keys of a schema with `*` for names, down to values.
+    fn leaves(schema: &Value, at: &str, found: &mut Vec<String>) {
+        let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let named = schema.get("additionalProperties").filter(|of| of.is_object());
+        if properties.is_none() && named.is_none() {
+            found.push(at.to_owned());
+        }
+        properties.into_iter().flatten().for_each(|(name, of)| leaves(of, &below(name), found));
+        named.into_iter().for_each(|of| leaves(of, &below("*"), found));
+    }
+
     #[test]
-    fn every_table_of_the_schema_is_thought_of() {
-        let schema = schema();
-        let tables = schema.get("properties").and_then(|all| all.as_object()).unwrap();
-        let known: BTreeSet<_> = [
-            "batch", "chain", "control", "fees", "miner", "node", "params", "pledge", "repo", "slot", "state",
-            "workers",
-        ]
-        .into();
-        let unknown: Vec<_> = tables.keys().filter(|table| !known.contains(table.as_str())).collect();
-        assert!(unknown.is_empty(), "{unknown:?} have no class in `class_of`");
+    fn every_key_of_a_manifest_has_a_class_and_no_class_is_left_over() {
+        let mut keys = Vec::new();
+        leaves(&schema(), "", &mut keys);
+        assert!(keys.len() > 30, "{keys:?}");
+        let missed: Vec<_> = keys.iter().filter(|key| class_of(key).is_none()).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+        let idle: Vec<_> = CLASSES
+            .iter()
+            .filter(|(class, _)| !keys.iter().any(|key| key == class || key.starts_with(&format!("{class}."))))
+            .collect();
+        assert!(idle.is_empty(), "{idle:?}");
+    }
+
+    #[test]
+    fn durations_are_told_in_their_largest_whole_unit() {
+        let told = [0, 59, 60, 5_400, 7_200, 172_800].map(|seconds| duration(Duration::from_secs(seconds)));
+        assert_eq!(told, ["0s", "59s", "1m", "90m", "2h", "2d"]);
     }
 }

@@ -127,7 +127,7 @@ pub struct Changed {
     pub from: Option<String>,
     /// Its value after.
     pub to: Option<String>,
-    /// `live`, `drain`, `restart`, `never`.
+    /// `live`, `new jobs`, `drain`, `restart`, `never`.
     pub class: String,
 }
 
