@@ -368,9 +368,12 @@ mod tests {
         found.into_iter().map(|change| (change.key, change.class)).collect()
     }
 
+    /// What is replaced in the text, and what a change of it is.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, Class)]);
+
     #[test]
     fn each_change_has_the_class_that_its_key_and_direction_say() {
-        let cases: &[(&[(&str, &str)], &[(&str, Class)])] = &[
+        let cases: &[Case] = &[
             (&[("sectors = 1", "sectors = 3")], &[("pledge.sectors", Class::Live)]),
             (&[("count = 2", "count = 3")], &[("slot.cpu.count", Class::NewJobs)]),
             (&[("count = 2", "count = 1")], &[("slot.cpu.count", Class::Drain)]),
