@@ -1,11 +1,11 @@
 //! What `seald run` shows while it runs: the status over itself on a terminal, else a line for each change.
 
-use super::{colour, screen::Screen};
+use super::{colour, log::Sink, screen::Screen};
 use crate::{
     clock,
     status::{DaemonState, Snapshot, changes::Narrator, text},
 };
-use std::{io, io::IsTerminal as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::watch, time};
 
 /// Ages and ETAs move between snapshots.
@@ -19,14 +19,20 @@ pub enum Output {
         /// The log file.
         log: PathBuf,
     },
-    /// A pipe, a file, the journal.
+    /// A pipe or a file.
     Lines,
+    /// The journal, which has the log too.
+    Journal,
 }
 
 impl Output {
-    /// As stdout is, with the log file a terminal view would name.
-    pub fn choose(log: PathBuf) -> Self {
-        if io::stdout().is_terminal() { Self::Terminal { log } } else { Self::Lines }
+    /// As stdout is and where the log goes.
+    pub fn choose(sink: &Sink) -> Self {
+        match sink {
+            Sink::File(log) => Self::Terminal { log: log.clone() },
+            Sink::Journal => Self::Journal,
+            Sink::Stderr => Self::Lines,
+        }
     }
 }
 
@@ -39,7 +45,8 @@ pub async fn show(mut rx: watch::Receiver<Arc<Snapshot>>, out: Output) {
     rx.mark_changed();
     match out {
         Output::Terminal { log } => draw(rx, &log.display().to_string()).await,
-        Output::Lines => narrate(rx, &mut io::stdout()).await,
+        Output::Lines => narrate(Narrator::default(), rx, &mut io::stdout()).await,
+        Output::Journal => narrate(Narrator::for_journal(), rx, &mut io::stdout()).await,
     }
 }
 
@@ -60,8 +67,7 @@ async fn draw(mut rx: watch::Receiver<Arc<Snapshot>>, log: &str) {
     }
 }
 
-async fn narrate(mut rx: watch::Receiver<Arc<Snapshot>>, out: &mut impl io::Write) {
-    let mut narrator = Narrator::default();
+async fn narrate(mut narrator: Narrator, mut rx: watch::Receiver<Arc<Snapshot>>, out: &mut impl io::Write) {
     let mut open = true;
     // what is there at the start was made before anything was looked at: there is nothing in it to tell
     while rx.changed().await.is_ok() {
@@ -90,7 +96,7 @@ mod tests {
     async fn the_last_snapshot_is_told_before_the_end() {
         let (sender, receiver) = watch::channel(snapshot(0));
         let mut out = Vec::new();
-        let told = narrate(receiver, &mut out);
+        let told = narrate(Narrator::default(), receiver, &mut out);
         let send = async move {
             sender.send(snapshot(2)).unwrap();
             drop(sender);
@@ -100,12 +106,18 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), lines);
     }
 
+    #[test]
+    fn the_journal_gets_lines_without_a_clock() {
+        let told = Narrator::for_journal().tell(&snapshot(0));
+        assert_eq!(told[0], "seald 0.1.0, pid 7, m.toml");
+    }
+
     #[tokio::test]
     async fn a_closed_stdout_does_not_end_the_show() {
         let (reader, mut writer) = io::pipe().unwrap();
         drop(reader);
         let (sender, receiver) = watch::channel(snapshot(0));
-        let told = narrate(receiver, &mut writer);
+        let told = narrate(Narrator::default(), receiver, &mut writer);
         tokio::pin!(told);
         assert!(futures_util::poll!(told.as_mut()).is_pending());
         drop(sender);

@@ -46,7 +46,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Outcome {
     let help = format!("let this user make {}, or set state.dir", state_dir.display());
     daemon::lock::make_folder(&state_dir).or_help(&help)?;
     let log_file = state_dir.join(log::FILE);
-    log::start(global.log.as_deref().unwrap_or("info"), &log::Sink::choose_for_run(log_file.clone()))?;
+    let sink = log::Sink::choose_for_run(log_file);
+    log::start(global.log.as_deref().unwrap_or("info"), &sink)?;
     for warning in proposal.iter().flat_map(|proposal| &proposal.loaded.warnings) {
         tracing::warn!("{warning}");
     }
@@ -59,7 +60,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Outcome {
         devnet_epoch_ms: args.devnet_epoch_ms,
     };
     let started = clock::monotonic();
-    let (ending, last) = super::runtime()?.block_on(watched(options, Output::choose(log_file)));
+    let (ending, last) = super::runtime()?.block_on(watched(options, Output::choose(&sink)));
     match ending {
         Ok(Ending::Reached) => {
             print(&text::summary(&last, started.elapsed()))?;

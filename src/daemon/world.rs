@@ -349,11 +349,12 @@ fn tell(miner: Option<&str>, before: State, after: &Record, event: &Event) {
     let kind = event.kind().as_str();
     match &after.failure {
         Some(failure) if after.state.is_failure() => tracing::warn!(
-            sector = %number, miner, event = kind, error = %failure.error, "{} -> {}", before, after.state
+            sector = %number, miner, event = kind, error = %failure.error,
+            "sector {number} {before} -> {}", after.state
         ),
         _ if before != after.state => {
-            tracing::info!(sector = %number, miner, event = kind, "{} -> {}", before, after.state)
+            tracing::info!(sector = %number, miner, event = kind, "sector {number} {before} -> {}", after.state)
         }
-        _ => tracing::info!(sector = %number, miner, event = kind, "{}", after.state),
+        _ => tracing::info!(sector = %number, miner, event = kind, "sector {number} {}", after.state),
     }
 }

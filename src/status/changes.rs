@@ -11,6 +11,8 @@ const PROGRESS_EVERY_MS: u64 = 10_000;
 /// Remembers what was said, and says what is new.
 #[derive(Debug, Default)]
 pub struct Narrator {
+    /// The journal stamps each line itself, and has every change of a sector's state as an entry with fields.
+    journal: bool,
     last: Option<Snapshot>,
     /// What was last said about a thing that runs.
     said: BTreeMap<String, Said>,
@@ -24,6 +26,11 @@ struct Said {
 }
 
 impl Narrator {
+    /// For lines that go to the journal, beside the log.
+    pub fn for_journal() -> Self {
+        Self { journal: true, ..Self::default() }
+    }
+
     /// The lines that `snapshot` adds to what was told before; the first one tells everything.
     pub fn tell(&mut self, snapshot: &Snapshot) -> Vec<String> {
         let last = self.last.take();
@@ -35,6 +42,9 @@ impl Narrator {
         target(before, snapshot, &mut lines);
         alarms(before, snapshot, &mut lines);
         self.last = Some(snapshot.clone());
+        if self.journal {
+            return lines;
+        }
         let clock = words::clock(snapshot.at);
         lines.into_iter().map(|line| format!("{clock} {line}")).collect()
     }
@@ -67,7 +77,7 @@ impl Narrator {
             let told = lines.len();
             match known {
                 None => lines.push(format!("{subject} {}{}", sector.state, waiting(sector))),
-                Some(old) if old.state != sector.state => {
+                Some(old) if old.state != sector.state && !self.journal => {
                     lines.push(format!("{subject} {} -> {}{}", old.state, sector.state, waiting(sector)));
                 }
                 Some(_) if failure.is_none() && self.is_due(&subject, now.at) => {
@@ -83,6 +93,9 @@ impl Narrator {
         // a sector leaves the list in one of two ways: it is proven and finalized, or its files are removed
         for gone in before.iter().filter(|s| now.sectors.iter().all(|n| n.number != s.number)) {
             self.said.remove(&format!("sector {}", gone.number));
+            if self.journal {
+                continue;
+            }
             let removed = [State::Removing, State::Terminating].iter().any(|state| gone.state == state.as_str());
             let to = if removed { State::Removed } else { State::Proving };
             lines.push(format!("sector {} {} -> {to}", gone.number, gone.state));
