@@ -75,6 +75,11 @@ impl World {
         }
         let about = |who: &Assignee| places.iter().any(|place| place.has(who));
         let stopped = if order == SlotOrder::PauseNow { self.stop_tasks(about) } else { Vec::new() };
+        if order == SlotOrder::Resume {
+            let ids = self.supervisor.views().into_iter().map(|view| view.id);
+            let meant = |id: &WorkerId| about(&Assignee { slot: id.slot.clone(), instance: id.instance });
+            ids.filter(meant).collect::<Vec<_>>().iter().for_each(|id| self.supervisor.forgive(id));
+        }
         let names = places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         tracing::info!(slot = names, order = order.verb(), stopped = stopped.len(), "an operator gave an order");
         let mut slots = self.slot_statuses(&self.supervisor.views());

@@ -342,7 +342,9 @@ impl World {
     fn alarms(&self, views: &[WorkerView], plan: &Plan) -> Vec<Alarm> {
         let quarantined = views.iter().filter(|view| view.state == "quarantined").map(|view| {
             let why = view.note.clone().unwrap_or_else(|| "it ended too often".to_owned());
-            alarm(format!("slot {}", view.id), why, "look at its log, mend the cause, then restart seald")
+            let remedy =
+                format!("`seald logs {0}` shows its last words; mend the cause, then `seald resume {0}`", view.id);
+            alarm(format!("slot {}", view.id), why, &remedy)
         });
         let repos = self.repos.iter().filter_map(|(name, desk)| match &desk.seen {
             RepoSeen::Unusable { why, .. } => {

@@ -9,7 +9,7 @@ use super::{
     link::Link,
     process::Seen,
     slot::{Slot, State},
-    unit::{CALL, Unit, end_of, forget_door},
+    unit::{HELLO, Unit, end_of, forget_door},
 };
 use crate::{
     proofs::Prover,
@@ -170,10 +170,10 @@ async fn look(mut unit: Unit) -> Found {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Found::Stale,
         Err(error) => return Found::Stranger(format!("cannot be reached ({error})")),
     }
-    let hello = match timeout(CALL, first_line(&mut unit)).await {
+    let hello = match timeout(HELLO, first_line(&mut unit)).await {
         Ok(Some(Report::Hello(hello))) => *hello,
         Ok(Some(_) | None) => return Found::Stranger("said something else than hello".to_owned()),
-        Err(_) => return Found::Stranger(format!("said no hello within {} s", CALL.as_secs())),
+        Err(_) => return Found::Stranger(format!("said no hello within {} s", HELLO.as_secs())),
     };
     let Some(identity) = hello.identity.clone() else {
         return Found::Stranger("did not say which process it is".to_owned());

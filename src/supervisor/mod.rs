@@ -301,6 +301,13 @@ impl Supervisor {
         true
     }
 
+    /// A worker that was given up, or that waits to be started again, is started at the next turn, whatever it did.
+    pub fn forgive(&mut self, worker: &WorkerId) {
+        if let Some(one) = self.workers.get_mut(worker).filter(|one| !one.slot.state.is_running()) {
+            one.slot = one.slot.forgiven();
+        }
+    }
+
     /// What came of this job is recorded: its worker need not tell the next daemon.
     pub fn acknowledge(&self, worker: &WorkerId, task: u64) {
         let process = self.workers.get(worker).and_then(|one| one.process.as_ref());
@@ -470,8 +477,7 @@ impl Worker {
     fn take_spec(&mut self, spec: &WorkerSpec) {
         let renewed = self.spec.as_ref().is_none_or(|known| spec.generation != known.generation);
         if !self.slot.state.is_running() && (renewed || !self.is_alike(spec)) {
-            let Slot { starts, .. } = self.slot;
-            self.slot = Slot { starts, ..Slot::default() };
+            self.slot = self.slot.forgiven();
             self.spec = Some(spec.clone());
         } else if self.is_alike(spec) {
             self.spec = Some(spec.clone());
@@ -508,7 +514,7 @@ fn note(slot: &Slot) -> Option<String> {
     let note = slot.note.clone()?;
     Some(if slot.state == State::Quarantined {
         let failures = usize::try_from(slot.failures).unwrap_or(usize::MAX).max(slot.lately.len());
-        format!("given up after {failures} failures, the last: {note}; change it or start seald again")
+        format!("given up after {failures} failures, the last: {note}")
     } else {
         note
     })

@@ -167,6 +167,11 @@ impl Slot {
         }
     }
 
+    /// A slot without a process, whose failures count no more.
+    pub fn forgiven(&self) -> Self {
+        Self { starts: self.starts, ..Self::default() }
+    }
+
     /// When it wants to be looked at again.
     pub const fn due(&self) -> Option<UnixMillis> {
         match self.state {

@@ -137,20 +137,24 @@ async fn a_worker_that_ends_is_started_again_after_a_pause() {
 }
 
 #[tokio::test]
-async fn a_slot_that_keeps_failing_is_given_up_until_the_next_generation() {
+async fn a_slot_that_keeps_failing_is_given_up_until_the_next_generation_or_a_word() {
     let mut rig = Rig::fake("exit 3");
     rig.supervisor.patience.failures = 3;
-    for _ in 0..3 {
-        rig.ready().await;
-        rig.down().await;
-        rig.now = rig.now.plus_ms(100_000);
+    let words: [fn(&mut Rig); 2] =
+        [|rig| rig.wanted.get_mut(&worker()).unwrap().generation = 2, |rig| rig.supervisor.forgive(&worker())];
+    for word in words {
+        for _ in 0..3 {
+            rig.ready().await;
+            rig.down().await;
+            rig.now = rig.now.plus_ms(100_000);
+        }
+        let view = rig.view();
+        assert_eq!((view.state, view.until), ("quarantined", None));
+        assert!(view.note.unwrap().contains("given up after 3 failures"));
+        rig.supervisor.reconcile(&rig.wanted, rig.now);
+        assert_eq!(rig.view().state, "quarantined");
+        word(&mut rig);
     }
-    let view = rig.view();
-    assert_eq!((view.state, view.until), ("quarantined", None));
-    assert!(view.note.unwrap().contains("given up after 3 failures"));
-    rig.supervisor.reconcile(&rig.wanted, rig.now);
-    assert_eq!(rig.view().state, "quarantined");
-    rig.wanted.get_mut(&worker()).unwrap().generation = 2;
     rig.ready().await;
 }
 

@@ -31,6 +31,9 @@ use tokio::{
 
 /// Longest wait for a connection: the other side of a socket of this machine is there or not.
 pub const CALL: Duration = Duration::from_secs(2);
+/// Longest wait for the hello of a worker that took the call: on a loaded machine it may take a while to get its turn, and
+/// one that is not adopted has to be left alone.
+pub const HELLO: Duration = Duration::from_secs(10);
 /// Longest wait for the record of an end, which the service manager has written after the process was gone.
 const RECORD: Duration = Duration::from_secs(5);
 /// How often it is looked for.
