@@ -4,7 +4,7 @@
 //! runs `seald worker-exit` when that has ended. The real one is tried by the package's tests.
 
 use super::{
-    proven::assert_proven,
+    proven::{assert_proven, assert_same_bytes},
     rig::{Kind, Rig, Run, slay},
 };
 use nix::unistd::Pid;
@@ -218,6 +218,7 @@ fn a_running_stage_outlives_three_ends_of_the_daemon() {
     assert_eq!(old(), 0, "replaced once it had finished");
     units.stop(&rig);
     assert_proven(&rig);
+    assert_same_bytes(&rig);
 }
 
 // matrix: F2, B7

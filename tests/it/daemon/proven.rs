@@ -5,7 +5,8 @@ use super::rig::Rig;
 use fvm_ipld_encoding::from_slice;
 use seald::{
     chain::params::{PreCommitSectorBatchParams2, ProveCommitSectors3Params, method},
-    units::from_hex,
+    proofs::{Prover, stages},
+    units::{MinerId, SectorSize, from_hex},
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
@@ -100,6 +101,35 @@ fn files(rig: &Rig, number: u64) {
     let kept = [&["p_aux", "sc-02-data-tree-r-last.dat"], notes].concat();
     assert_eq!(names(&rig.repo.join("cache").join(&name)), kept, "cache {number}");
     assert_eq!(names(&rig.repo.join("work").join(&name)), ["finalized.json"], "work {number}");
+}
+
+/// Whoever was killed or taken over on the way: what is stored is, byte for byte, what sealing without any trouble gives.
+pub fn assert_same_bytes(rig: &Rig) {
+    let prover = if rig.is_simulated() { Prover::Simulated } else { Prover::Real };
+    for number in 1..=rig.sectors {
+        let record = rig.json(&["sectors", "show", &number.to_string(), "--json"])["sector"].clone();
+        let folder = tempfile::tempdir().unwrap();
+        let sealed = folder.path().join("sealed");
+        fs::File::create(&sealed).unwrap().set_len(SectorSize::KiB2.bytes().as_u64()).unwrap();
+        let replica = stages::Replica {
+            miner: MinerId::new(1001),
+            number: number.try_into().unwrap(),
+            proof: SectorSize::KiB2.seal_proof(),
+            ticket: serde_json::from_value(record["ticket"]["value"].clone()).unwrap(),
+            cache: folder.path(),
+            sealed: &sealed,
+        };
+        let phase1 = stages::precommit1(prover, &replica).unwrap();
+        let commitments = stages::precommit2(prover, &replica, &phase1).unwrap();
+        assert_eq!(serde_json::to_value(commitments).unwrap(), record["sealed"], "sector {number}");
+        let name = format!("s-t01001-{number}");
+        let same = |ours: &Path, theirs: &Path| fs::read(ours).unwrap() == fs::read(theirs).unwrap();
+        assert!(same(&sealed, &rig.repo.join("sealed").join(&name)), "the replica of sector {number}");
+        for file in ["p_aux", "sc-02-data-tree-r-last.dat"] {
+            let stored = rig.repo.join("cache").join(&name).join(file);
+            assert!(same(&folder.path().join(file), &stored), "{file} of sector {number}");
+        }
+    }
 }
 
 fn names(folder: &Path) -> Vec<String> {

@@ -3,7 +3,7 @@
 //! Needs the Groth parameters, which `tests/run` makes; minutes of processor time.
 
 use super::{
-    proven::assert_proven,
+    proven::{assert_proven, assert_same_bytes},
     rig::{Kind, Rig, slay},
 };
 
@@ -58,4 +58,5 @@ fn real_sectors_survive_the_death_of_every_process() {
 
     assert!(told.contains("killed by signal 9"), "{told}");
     assert_proven(&rig);
+    assert_same_bytes(&rig);
 }
