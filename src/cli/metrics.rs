@@ -22,7 +22,7 @@ pub struct MetricsArgs {
 /// # Errors
 /// There is no status yet, or the file cannot be written.
 pub fn run(global: &Global, args: &MetricsArgs) -> Outcome {
-    let report = status::current(global, &state_dir::find(global))?;
+    let report = status::current(global, &state_dir::find_running(global))?;
     let text = metrics::render(&report.snapshot);
     match &args.output {
         None => print(&text)?,

@@ -64,7 +64,7 @@ pub struct Cli {
 pub struct Global {
     /// The manifest; seald.d/*.toml beside it is read too
     #[arg(long, global = true, value_name = "FILE", env = "SEALD_CONFIG", hide_env_values = true)]
-    #[arg(default_value = "/etc/seald.toml", help_heading = "Global options")]
+    #[arg(default_value = state_dir::MANIFEST, help_heading = "Global options")]
     pub config: PathBuf,
     /// Override one key of the manifest, such as pledge.sectors=5; may be repeated
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = parse_set, help_heading = "Global options")]

@@ -116,7 +116,7 @@ pub fn ask<T, F: Future<Output = Result<T, ClientError>>>(
     what: impl FnOnce(Client) -> F,
 ) -> Outcome<T> {
     let explained = |error| explained(global, error);
-    let client = Client::connect(&state_dir::find(global)).map_err(explained)?;
+    let client = Client::connect(&state_dir::find_running(global)).map_err(explained)?;
     runtime()?.block_on(what(client)).map_err(explained)
 }
 
@@ -128,7 +128,7 @@ pub fn asked<T, F: Future<Output = Result<T, ClientError>>>(
     global: &Global,
     what: impl FnOnce(Client) -> F,
 ) -> Outcome<Option<T>> {
-    let client = match Client::connect(&state_dir::find(global)) {
+    let client = match Client::connect(&state_dir::find_running(global)) {
         Ok(client) => client,
         Err(ClientError::NotRunning { .. } | ClientError::TooLong { .. }) => return Ok(None),
         Err(error) => return Err(explained(global, error)),

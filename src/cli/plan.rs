@@ -81,7 +81,7 @@ pub fn run(global: &Global, args: &PlanArgs) -> Outcome {
 
 /// What the running daemon says that a reload would change.
 fn preview(global: &Global) -> Outcome<Option<Reloaded>> {
-    let Ok(client) = Client::connect(&state_dir::find(global)) else { return Ok(None) };
+    let Ok(client) = Client::connect(&state_dir::find_running(global)) else { return Ok(None) };
     // one that has no manifest yet has nothing to compare with
     Ok(super::runtime()?.block_on(client.manifest(ManifestOrder::Preview)).ok())
 }

@@ -138,7 +138,7 @@ fn offline(global: &Global, number: SectorNumber) -> Outcome<Show> {
 
 /// What a daemon that does not run any more said last; without it the database is shown alone.
 fn last(global: &Global) -> Option<Report> {
-    status::read(global, &state_dir::find(global)).ok()
+    status::read(global, &state_dir::find_running(global)).ok()
 }
 
 const LOOK: &str = "look at the database that state.url of the manifest names";

@@ -91,7 +91,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Until nothing runs there any more; progress goes to stderr, as JSON alone belongs on stdout.
 fn wait(global: &Global, which: &WhichArgs) -> Outcome {
     let failed = |error| explained(global, error);
-    let client = Client::connect(&state_dir::find(global)).map_err(failed)?;
+    let client = Client::connect(&state_dir::find_running(global)).map_err(failed)?;
     runtime()?.block_on(async {
         let mut told = Vec::new();
         let mut pause = tokio::time::interval(ASK_EVERY);

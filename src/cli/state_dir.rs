@@ -4,8 +4,12 @@
 //! reader: whoever needs more of the manifest parses it properly.
 
 use super::Global;
+use crate::control::{Client, ClientError};
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
+
+/// The manifest of the system's daemon.
+pub const MANIFEST: &str = "/etc/seald.toml";
 
 /// The manifest's own default.
 const DEFAULT: &str = "/var/lib/seald";
@@ -18,6 +22,17 @@ pub fn find(global: &Global) -> PathBuf {
     let set = set.map(|(_, value)| unquoted(value));
     let said = set.or_else(|| std::env::var(VARIABLE).ok().map(|value| unquoted(&value)));
     said.or_else(|| from_files(&global.config)).map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from)
+}
+
+/// The state folder of the daemon to talk to: as [`find`] says, except where only the daemon of the system listens. A
+/// manifest of the system that names another folder than the one in force must not hide the daemon it is written for.
+pub fn find_running(global: &Global) -> PathBuf {
+    let said = find(global);
+    let nobody =
+        |dir| matches!(Client::connect(dir), Err(ClientError::NotRunning { .. } | ClientError::TooLong { .. }));
+    let system = PathBuf::from(DEFAULT);
+    let elsewhere = global.config == Path::new(MANIFEST) && said != system && nobody(&said) && !nobody(&system);
+    if elsewhere { system } else { said }
 }
 
 fn from_files(manifest: &Path) -> Option<String> {

@@ -51,7 +51,7 @@ pub struct StatusArgs {
 /// # Errors
 /// The daemon never ran with this manifest, or its snapshot cannot be read.
 pub fn run(global: &Global, args: &StatusArgs) -> Outcome {
-    let dir = args.state_dir.clone().unwrap_or_else(|| state_dir::find(global));
+    let dir = args.state_dir.clone().unwrap_or_else(|| state_dir::find_running(global));
     if args.watch {
         return runtime()?.block_on(watch(global, &dir, args.json));
     }

@@ -131,7 +131,18 @@ impl<'a> Reader<'a> {
             self.refuse(key, problem);
             return None;
         }
-        Some(absolute(text, self.cwd))
+        self.is_placed(key, text).then(|| absolute(text, self.cwd))
+    }
+
+    /// Whether a path means the same wherever it is read from: a file below `/etc` is read from many folders.
+    pub fn is_placed(&mut self, key: &Key, path: &str) -> bool {
+        let system = matches!(self.origin(key), Some(Origin::File(place)) if place.file.starts_with("/etc"));
+        let placed = !system || Path::new(path).is_absolute();
+        if !placed {
+            let problem = self.about(key, "is a path from the folder that seald happens to be started in");
+            self.refuse(key, problem.accepted(format!("a path from /, such as /srv/{path}")));
+        }
+        placed
     }
 
     /// Where relative paths start.

@@ -264,7 +264,12 @@ fn state(reader: &mut Reader<'_>, raw: raw::RawState) -> Option<State> {
     let key = at.name("url");
     let cwd = reader.cwd();
     let url = match (url, &dir) {
-        (Some(text), _) => reader.parse(&key, &text, |text| DatabaseUrl::parse(text, cwd)),
+        (Some(text), _) => {
+            let path = text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+            let placed = path.filter(|path| !path.is_empty()).is_none_or(|path| reader.is_placed(&key, path));
+            let url = placed.then(|| reader.parse(&key, &text, |text| DatabaseUrl::parse(text, cwd)));
+            url.flatten()
+        }
         (None, Some(dir)) => {
             let url = DatabaseUrl::sqlite(&dir.join("seald.db"));
             let origin = reader.origin(&at.name("dir"))?;

@@ -66,6 +66,20 @@ fn every_example_is_right_and_gives_no_warning() {
 }
 
 #[test]
+fn a_manifest_of_the_system_has_paths_that_mean_the_same_from_everywhere() {
+    let text = fs::read_to_string("examples/configs/devnet.toml").unwrap() + "\n";
+    let text = text.replace("dir = \"seald-devnet\"", "dir = \"seald-devnet\"\nurl = \"sqlite:a.db\"");
+    let read = |path: &str| parse(&[File { path: path.into(), text: text.clone() }], &in_box());
+    read("seald.toml").unwrap();
+    let told = lines(&read("/etc/seald.toml").unwrap_err());
+    assert_eq!(told.matches("is a path from the folder that seald happens to be started in").count(), 3, "{told}");
+    assert!(told.contains("state.dir") && told.contains("/srv/seald-devnet/repo"), "{told}");
+    let set = Overrides { set: vec!["state.dir=here".to_owned()], ..in_box() };
+    let told = lines(&parse(&[File { path: "/etc/seald.toml".into(), text }], &set).unwrap_err());
+    assert!(!told.contains("state.dir"), "one who types a path knows where: {told}");
+}
+
+#[test]
 fn the_devnet_example_reads_as_declared() {
     let Manifest { files, miner, chain, state, repos, slots, pledge, node, params, .. } =
         load(Path::new("examples/configs/devnet.toml"), &in_box()).unwrap().manifest;

@@ -90,10 +90,17 @@ pub fn tone_of(state: &str) -> Tone {
 /// `2/5 proving, 1 in flight, ETA 3 min`.
 pub fn progress(target: &Target) -> String {
     let Target { wanted, ordered, proving, in_flight, eta_ms } = target;
+    if is_empty(target) {
+        return "no sectors are wanted".to_owned();
+    }
     let ordered = if *ordered > 0 { format!(" ({ordered} ordered by command)") } else { String::new() };
     let eta = eta_ms.map(|ms| format!(", ETA {}", words::about(ms))).unwrap_or_default();
     let met = if *proving >= *wanted && *in_flight == 0 { ", target met" } else { "" };
     format!("{proving}/{wanted} proving{ordered}, {in_flight} in flight{eta}{met}")
+}
+
+const fn is_empty(target: &Target) -> bool {
+    target.wanted == 0 && target.proving == 0 && target.in_flight == 0
 }
 
 struct View {
@@ -147,6 +154,9 @@ impl View {
     }
 
     fn target(&self, target: &Target) -> String {
+        if is_empty(target) {
+            return format!("target  {}\n", progress(target));
+        }
         let tone = if target.proving >= target.wanted { Tone::Green } else { Tone::Yellow };
         let bar = self.colour.paint(tone, &words::bar(target.proving, target.wanted, 20));
         format!("target  {bar} {}\n", progress(target))
