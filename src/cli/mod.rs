@@ -155,7 +155,7 @@ pub enum Command {
     Run(run::RunArgs),
     /// Check the manifest, then this host against it; show every problem at once
     Check(check::CheckArgs),
-    /// Show what a start would do, in order, and what it would wait for
+    /// Show what a reload would change and a start would do, in order
     Plan(plan::PlanArgs),
     /// Bring the manifest as it is now into force; a wrong one changes nothing
     Reload(reload::ReloadArgs),

@@ -184,6 +184,9 @@ impl Judge<'_> {
         let mut auto = Vec::new();
         for (name, slot) in &self.manifest.slots {
             let key = format!("slot.{name}.gpu");
+            if slot.gpu.is_some() && !self.host.computes_on_gpus {
+                self.warning(&key, "is bound and watched, and not used: this seald is built without cuda and opencl");
+            }
             match &slot.gpu {
                 Some(Gpu::Uuid(uuid)) if uuid.starts_with("GPU-") => {
                     if free.iter().any(|gpu| gpu.eq_ignore_ascii_case(uuid)) {

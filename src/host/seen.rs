@@ -65,6 +65,8 @@ pub struct Host {
     pub memory: Option<Bytes>,
     /// UUIDs of the GPUs, as the driver lists them.
     pub gpus: Vec<String>,
+    /// Whether this program computes on a GPU.
+    pub computes_on_gpus: bool,
     /// Files a process may open, once it raised its limit.
     pub open_files: Option<u64>,
     /// Bytes a process may lock in memory; `u64::MAX` is any number.
@@ -88,6 +90,7 @@ impl Host {
             cpus: cpus.and_then(|text| text.trim().parse().ok()),
             memory: fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory::of_meminfo(&text)),
             gpus: listed_gpus(manifest),
+            computes_on_gpus: cfg!(any(feature = "cuda", feature = "opencl")),
             no_units: Places::of(&manifest.state.dir).can_start().err(),
             open_files: limits::hard().open_files,
             locked: limits::hard().locked,

@@ -237,7 +237,9 @@ fn facts(manifest: &Manifest) -> Facts {
     to.set_some("node.address", node.as_ref().map(|Node { address }| address));
     let Params { dir, mirror } = params;
     to.set("params.dir", dir.display());
-    to.set_some("params.mirror", mirror.as_deref().map(redact));
+    if let Some(mirror) = mirror {
+        to.put_secret("params.mirror", "params.mirror", mirror.clone(), redact(mirror));
+    }
     let Workers { launcher } = workers;
     to.set("workers.launcher", launcher.word());
     let Control { operator_group } = control;
@@ -397,11 +399,12 @@ mod tests {
 
     #[test]
     fn a_secret_that_changed_is_told_and_not_shown() {
-        let text = BASE.replace("first", "second").replace("http://a:1", "http://u:third@a:1");
-        let found = changes(&manifest(BASE), &manifest(&text), false);
+        let mirror = |secret: &str| format!("{BASE}params.mirror = 'https://u:{secret}@m/'\n");
+        let text = mirror("fourth").replace("first", "second").replace("http://a:1", "http://u:third@a:1");
+        let found = changes(&manifest(&mirror("fifth")), &manifest(&text), false);
         let told: String = found.iter().map(|change| format!("{change}\n")).collect();
-        assert_eq!(found.len(), 2, "{told}");
-        assert!(["first", "second", "third"].iter().all(|secret| !told.contains(secret)), "{told}");
+        assert_eq!(found.len(), 3, "{told}");
+        assert!(["first", "second", "third", "fourth", "fifth"].iter().all(|secret| !told.contains(secret)), "{told}");
         assert!(told.contains("state.url: another secret"), "{told}");
     }
 

@@ -276,10 +276,10 @@ pub struct BatchRule {
     pub wait: Duration,
 }
 
-/// This machine among several.
+/// This machine on its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node {
-    /// Listener for remote stores and the API.
+    /// Where `/metrics` is served.
     pub address: SocketAddr,
 }
 

@@ -278,11 +278,11 @@ pub struct RawBatchRule {
     pub wait: Option<Text>,
 }
 
-/// This machine among several.
+/// This machine on its network.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawNode {
-    /// IP address and port to listen on for the other machines and the API, such as 10.0.0.2:3456.
+    /// IP address and port to listen on for those who read metrics, such as 10.0.0.2:3456.
     pub address: Option<String>,
 }
 

@@ -142,7 +142,10 @@ impl Reloaded {
         };
         let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
         for Changed { key, from, to, class } in changes {
-            out.push_str(&format!("  {key}: {} -> {} ({class})\n", said(from), said(to)));
+            match from == to {
+                true => out.push_str(&format!("  {key}: another secret ({class})\n")),
+                false => out.push_str(&format!("  {key}: {} -> {} ({class})\n", said(from), said(to))),
+            }
         }
         for (head, lines) in [("finished first", drains), ("refused", refused), ("warning", warnings)] {
             lines.iter().for_each(|line| out.push_str(&format!("  {head}: {line}\n")));

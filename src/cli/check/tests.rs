@@ -62,6 +62,7 @@ fn right_host() -> Host {
         cpus: "0-15".parse().ok(),
         memory: Some(gib(256)),
         gpus: vec!["GPU-00000000-0000-0000-0000-000000000000".to_owned()],
+        computes_on_gpus: true,
         open_files: Some(4096),
         locked: Some(u64::MAX),
         no_units: None,
@@ -102,6 +103,7 @@ fn everything_that_a_host_lacks_is_said_at_once() {
     host.memory = Some(gib(100));
     host.gpus = Vec::new();
     host.open_files = Some(64);
+    host.computes_on_gpus = false;
     let (problems, warnings) = findings(&host);
     assert_eq!(
         problems,
@@ -123,8 +125,12 @@ fn everything_that_a_host_lacks_is_said_at_once() {
     );
     assert_eq!(
         warnings,
-        ["a process may open 64 files here; 448 are enough for the declared slots; accepted: LimitNOFILE=448 in the \
-          unit, or ulimit -n 448"]
+        [
+            "seald.toml:22:7: slot.gpu.gpu: \"GPU-00000000-0000-0000-0000-000000000000\" is bound and watched, and not \
+             used: this seald is built without cuda and opencl",
+            "a process may open 64 files here; 448 are enough for the declared slots; accepted: LimitNOFILE=448 in the \
+          unit, or ulimit -n 448"
+        ]
     );
 }
 
