@@ -8,7 +8,7 @@ use super::world::{Task, World};
 use crate::{
     plan::Assignee,
     sector::Attempt,
-    supervisor::{Adopted, WorkerId},
+    supervisor::Adopted,
     units::{RepoName, UnixMillis},
     worker::protocol::Running,
 };
@@ -35,11 +35,14 @@ impl World {
     /// Takes over the workers of earlier daemons.
     pub async fn adopt_workers(&mut self, now: UnixMillis) {
         let usual = self.durations.iter().map(|(stage, ms)| (*stage, Duration::from_millis(*ms))).collect();
-        for Adopted { worker: WorkerId { slot, instance }, job } in self.supervisor.adopt(&usual, now).await {
-            let worker = Assignee { slot, instance };
+        for Adopted { worker: id, job } in self.supervisor.adopt(&usual, now).await {
+            let worker = Assignee { slot: id.slot.clone(), instance: id.instance };
             if let Some((id, task)) = job.and_then(|job| placed(&job, &worker)) {
                 tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on");
                 self.tasks.insert(id, task);
+            }
+            if let Some(spec) = self.supervisor.spec_of(&id) {
+                self.machine.remember(&worker, spec);
             }
             // one that is not wanted any more is asked to leave by the first turn, once its job is done
             self.started.insert(worker);

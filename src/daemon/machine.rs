@@ -1,15 +1,16 @@
 //! The machine under the daemon: its processors, memory and GPUs, and who has what of them. Decided by `plan`.
 
-use super::{errands::Done, world::World};
+use super::{errands::Done, workers::GPU, world::World};
 use crate::{
     host,
-    manifest::{Manifest, Slot, Task},
+    manifest::{Gpu, Manifest, Slot, Task},
     plan::{
         Ask, Assignee, GpuSeen, MemorySeen, assign,
         cores::{Cpu, Load, Placement, Want, place},
     },
     proofs::Prover,
     sector::Stage,
+    supervisor::WorkerSpec,
     units::{Bytes, SlotName, UnixMillis},
 };
 use std::{
@@ -48,6 +49,16 @@ impl Machine {
             given: BTreeMap::new(),
             placed: BTreeMap::new(),
             settled: None,
+        }
+    }
+
+    /// What a worker runs with that an earlier daemon started: it keeps that while it may.
+    pub fn remember(&mut self, who: &Assignee, spec: &WorkerSpec) {
+        if let Some(uuid) = spec.env.get(GPU) {
+            self.given.insert(who.clone(), Ok(uuid.clone()));
+        }
+        if spec.cpus.is_some() {
+            self.placed.insert(who.clone(), Placement { cpus: spec.cpus.clone(), why: String::new() });
         }
     }
 
@@ -121,12 +132,11 @@ impl Machine {
         let asks: Vec<Ask> = workers(manifest)
             .filter_map(|(who, slot)| Some(Ask { who, gpu: slot.gpu.clone().filter(|_| prover == Prover::Real)? }))
             .collect();
-        let had = self.given.iter().filter_map(|(who, got)| Some((who.clone(), got.clone().ok()?))).collect();
+        let had: BTreeMap<_, _> =
+            self.given.iter().filter_map(|(who, got)| Some((who.clone(), got.clone().ok()?))).collect();
         self.given = match &self.gpus {
             Some(seen) => assign(seen, &asks, &had),
-            None => {
-                asks.into_iter().map(|ask| (ask.who, Err("its GPU, which is being looked at".to_owned()))).collect()
-            }
+            None => asks.into_iter().map(|ask| (ask.who.clone(), unseen(&ask, had.get(&ask.who)))).collect(),
         };
         let wants: Vec<Want> = workers(manifest)
             .map(|(who, slot)| Want {
@@ -144,6 +154,15 @@ impl Machine {
         let uuid = self.gpu(who)?;
         self.gpus.iter().flatten().find(|gpu| gpu.uuid == uuid)?.node
     }
+}
+
+/// Before the GPUs were looked at, a worker has only what it had under an earlier daemon.
+fn unseen(ask: &Ask, had: Option<&String>) -> Result<String, String> {
+    let same = |uuid: &&String| match &ask.gpu {
+        Gpu::Auto => true,
+        Gpu::Uuid(named) => named.eq_ignore_ascii_case(uuid),
+    };
+    had.filter(same).cloned().ok_or_else(|| "its GPU, which is being looked at".to_owned())
 }
 
 fn workers(manifest: &Manifest) -> impl Iterator<Item = (Assignee, &Slot)> {
@@ -181,7 +200,10 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{self, Overrides};
+    use crate::{
+        manifest::{self, Overrides},
+        worker::Life,
+    };
     use std::path::Path;
 
     fn example() -> Arc<Manifest> {
@@ -214,6 +236,42 @@ mod tests {
         assert!(machine.barred()[&who("gpu0")].ends_with("to be well again: GPU is lost"));
         machine.settle(&manifest, Prover::Simulated);
         assert_eq!(machine.barred(), BTreeMap::new(), "simulated proofs need none");
+    }
+
+    #[test]
+    fn a_worker_that_was_taken_over_keeps_its_gpu_and_is_not_barred_until_they_are_looked_at() {
+        let (manifest, mut machine) = (example(), Machine::new(BTreeMap::new()));
+        let auto = manifest.slots.iter().find(|(_, slot)| slot.gpu == Some(Gpu::Auto)).map(|(name, _)| name.clone());
+        let manifest = match auto {
+            Some(_) => manifest,
+            None => {
+                let mut all_auto = (*manifest).clone();
+                all_auto
+                    .slots
+                    .values_mut()
+                    .filter(|slot| slot.gpu.is_some())
+                    .for_each(|slot| slot.gpu = Some(Gpu::Auto));
+                Arc::new(all_auto)
+            }
+        };
+        let second = gpu(1, None).uuid;
+        let spec = WorkerSpec {
+            env: BTreeMap::from([(GPU.to_owned(), second.clone())]),
+            cpus: None,
+            memory: None,
+            writable: Vec::new(),
+            network: false,
+            prover: Prover::Real,
+            life: Life::Outlives,
+            generation: 1,
+        };
+        machine.remember(&who("gpu0"), &spec);
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!(machine.barred().into_keys().collect::<Vec<_>>(), [who("gpu1")]);
+        machine.on_gpus(Some(vec![gpu(0, None), gpu(1, None)]));
+        machine.settle(&manifest, Prover::Real);
+        assert_eq!((machine.gpu(&who("gpu0")), machine.barred().len()), (Some(second.as_str()), 0));
+        assert_ne!(machine.gpu(&who("gpu1")), Some(second.as_str()));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The one loop: observe, plan, apply, again.
 //!
-//! Tasks, all owned by [`run`]: the loop itself, which alone changes the [`world`]; the chain [`observer`]; the server
-//! of the control socket; one task per errand to the node; and one attendant per worker process inside the supervisor. They talk by channels only:
-//! `watch` for state (the chain view, the questions to it, the snapshot), bounded `mpsc` for events, a `JoinSet` for
-//! errands. Everything is level-triggered: a lost event costs a tick, never a sector.
+//! Tasks, all owned by [`run`]: the loop itself, which alone changes the [`world`]; the chain [`observer`]; the
+//! servers of the control socket and of metrics; one task per errand to the node; and one attendant per worker process
+//! inside the supervisor. They talk by channels only: `watch` for state (the chain view, the questions to it, the
+//! snapshot), bounded `mpsc` for events, a `JoinSet` for errands. Everything is level-triggered: a lost event costs a
+//! tick, never a sector.
 
 mod adopt;
 mod apply;

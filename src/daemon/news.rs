@@ -44,7 +44,7 @@ impl World {
         if let Notice::Done { worker, task, .. } | Notice::Failed { worker, task, .. } = &notice {
             news.ended.push((worker.clone(), *task));
         }
-        let is_lost = matches!(notice, Notice::Lost { .. });
+        let out_of_memory = matches!(notice, Notice::Lost { out_of_memory: true, .. });
         match notice {
             Notice::Ready { .. } | Notice::Progress { .. } => {}
             Notice::Done { task, outcome, .. } if self.aggregating.contains_key(&task) => {
@@ -64,12 +64,12 @@ impl World {
             Notice::Done { task, outcome, peak, .. } => {
                 self.on_done(task, outcome, peak, now, news);
             }
-            Notice::Failed { task, class, error, worker } | Notice::Lost { task, class, error, worker } => {
+            Notice::Failed { task, class, error, worker } | Notice::Lost { task, class, error, worker, .. } => {
                 let of = self.tasks.get(&task);
                 let (sector, stage) = (of.map(|of| of.number.as_u64()), of.map(|of| of.stage.as_str()));
                 let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
                 tracing::warn!(sector, stage, slot = %worker, miner, class = class.as_str(), error = %error, "a task failed");
-                if is_lost && class == Class::Resource {
+                if out_of_memory {
                     self.machine.ran_out(self.tasks.get(&task).map(|task| task.stage));
                 }
                 self.on_failed(task, class, error, now, news);

@@ -346,6 +346,14 @@ impl World {
                 format!("`seald logs {0}` shows its last words; mend the cause, then `seald resume {0}`", view.id);
             alarm(format!("slot {}", view.id), why, &remedy)
         });
+        let failing =
+            views.iter().filter(|view| matches!(view.state, "backoff" | "starting") && view.failures >= FAILURES_TOLD);
+        let failing = failing.map(|view| {
+            let why = view.note.clone().unwrap_or_else(|| "it ends at once".to_owned());
+            let what = format!("{why} ({} times in a row)", view.failures);
+            let remedy = format!("seald tries again by itself; `seald logs {}` shows what it said", view.id);
+            alarm(format!("slot {}", view.id), what, &remedy)
+        });
         let repos = self.repos.iter().filter_map(|(name, desk)| match &desk.seen {
             RepoSeen::Unusable { why, .. } => {
                 let remedy = "seald goes on by itself once the repo is usable again";
@@ -359,6 +367,7 @@ impl World {
             alarm(row.what.clone(), row.error.clone(), remedy)
         });
         quarantined
+            .chain(failing)
             .chain(repos)
             .chain(sectors)
             .chain(unreadable)
@@ -522,6 +531,9 @@ fn left(task: &TaskView, usual: Option<u64>, now: UnixMillis) -> Option<u64> {
     }
     spent.saturating_mul(1000_u64.saturating_sub(done)).checked_div(done)
 }
+
+/// Failures in a row after which an operator should know that a worker does not come up.
+const FAILURES_TOLD: u32 = 3;
 
 /// Thousandths from which on progress says more than experience.
 const TELLING: u64 = 150;

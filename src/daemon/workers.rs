@@ -58,6 +58,9 @@ pub fn devnet_args(dir: &Path, prover: Prover, epoch_ms: Option<u64>) -> Vec<OsS
     args
 }
 
+/// The variable of a worker's environment that has the UUID of its GPU.
+pub const GPU: &str = "CUDA_VISIBLE_DEVICES";
+
 /// Passed on from the daemon when set; everything else a child needs is made here.
 const PASSED_ON: &[&str] = &["PATH", "HOME", "TMPDIR", "LANG", "RUST_BACKTRACE", simulated::STAGE_MS];
 
@@ -77,7 +80,7 @@ fn slot_env(manifest: &Manifest, gpu: Option<&str>, cpus: Option<&BTreeSet<u32>>
     match gpu {
         None => drop(env.insert("BELLMAN_NO_GPU".to_owned(), "1".to_owned())),
         Some(uuid) => {
-            env.insert("CUDA_VISIBLE_DEVICES".to_owned(), uuid.to_owned());
+            env.insert(GPU.to_owned(), uuid.to_owned());
             // the libraries lock a GPU by a file there: workers of different GPUs must not wait for each other
             let own = manifest.state.dir.join("tmp").join(uuid);
             env.insert("CUDA_CACHE_PATH".to_owned(), own.join("kernels").display().to_string());

@@ -143,6 +143,8 @@ pub enum Notice {
         class: Class,
         /// How the process ended, such as `killed by signal 9` or `ran past its deadline`.
         error: String,
+        /// Whether it was killed for the memory it took.
+        out_of_memory: bool,
     },
     /// The process was ended by [`Supervisor::stop`], and its job with it: nobody's failure.
     Stopped {
@@ -179,6 +181,8 @@ pub struct WorkerView {
     pub note: Option<String>,
     /// When it is started again.
     pub until: Option<UnixMillis>,
+    /// Ends and starts that failed, in a row.
+    pub failures: u32,
 }
 
 /// A running job as `status` shows it.
@@ -352,14 +356,20 @@ impl Supervisor {
                 // whoever is only asked to leave has no job any more
                 let asked = one.slot.state == State::Stopping;
                 let (error, class) = (exit.to_string(), exit.class());
+                let out_of_memory = exit == Exit::OutOfMemory;
                 self.step(&worker, Event::Exited { exit }, now);
                 Some(match task {
                     Some(TaskView { task, .. }) if asked => Notice::Stopped { worker, task },
-                    Some(TaskView { task, .. }) => Notice::Lost { worker, task, class, error },
+                    Some(TaskView { task, .. }) => Notice::Lost { worker, task, class, error, out_of_memory },
                     None => Notice::Down { worker, why: error },
                 })
             }
         }
+    }
+
+    /// What a worker's process was started as; `None` without one, or when this daemon does not understand it.
+    pub fn spec_of(&self, worker: &WorkerId) -> Option<&WorkerSpec> {
+        self.workers.get(worker).filter(|one| one.process.is_some())?.spec.as_ref()
     }
 
     /// All workers, by name.
@@ -499,6 +509,7 @@ impl Worker {
             restarts: slot.starts.saturating_sub(1),
             note: note(slot).or_else(|| self.foreign()),
             until: slot.due(),
+            failures: slot.failures,
         }
     }
 

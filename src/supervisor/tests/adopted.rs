@@ -263,6 +263,6 @@ async fn a_real_worker_is_found_again_and_ended_through_its_handle() {
     site.rig.run(7, precommit1(repo.path()), Duration::from_millis(50));
     let notice = site.rig.notice().await;
     let error = "ran past its deadline".to_owned();
-    assert_eq!(notice, Notice::Lost { worker: worker(), task: 7, class: Class::Worker, error });
+    assert_eq!(notice, Notice::Lost { worker: worker(), task: 7, class: Class::Worker, error, out_of_memory: false });
     assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "its socket is gone");
 }
