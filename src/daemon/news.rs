@@ -74,6 +74,10 @@ impl World {
                 }
                 self.on_failed(task, class, error, now, news);
             }
+            Notice::NotTaken { worker, task } => {
+                tracing::info!(slot = %worker, task, "a job did not reach its worker, which is gone: it is given again");
+                self.on_stopped(task);
+            }
             Notice::Stopped { worker, task } => {
                 let of = self.tasks.get(&task);
                 let (sector, stage) = (of.map(|of| of.number.as_u64()), of.map(|of| of.stage.as_str()));
@@ -159,9 +163,10 @@ impl World {
         self.ended(&task, event, news);
     }
 
-    /// A task was ended because an operator asked for it: it is as if it had not been given.
+    /// A task was ended because an operator asked for it, or never began: it is as if it had not been given.
     fn on_stopped(&mut self, id: u64) {
         self.tasks.remove(&id);
+        self.params_task = self.params_task.filter(|task| *task != id);
         if let Some((batch, _)) = self.aggregating.remove(&id) {
             self.handling.remove(&batch);
         }

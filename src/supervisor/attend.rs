@@ -24,6 +24,7 @@ use crate::{
 use nix::sys::signal::Signal;
 use std::{
     collections::VecDeque,
+    io,
     pin::Pin,
     time::{Duration, Instant},
 };
@@ -104,10 +105,32 @@ pub struct WorkerEvent {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Ready { pid: Option<u32>, sandbox: Option<String> },
-    Progress { task: u64, step: String, permille: u16 },
-    Done { task: u64, outcome: Outcome, peak: Option<Bytes> },
-    Failed { task: u64, class: Class, error: String },
+    Ready {
+        pid: Option<u32>,
+        sandbox: Option<String>,
+    },
+    Progress {
+        task: u64,
+        step: String,
+        permille: u16,
+    },
+    Done {
+        task: u64,
+        outcome: Outcome,
+        peak: Option<Bytes>,
+    },
+    Failed {
+        task: u64,
+        class: Class,
+        error: String,
+        leaving: bool,
+    },
+    /// The job did not reach it.
+    NotTaken {
+        task: u64,
+    },
+    /// It is about to end, or is gone and nobody knows how yet.
+    Leaving,
     Exited(Exit),
 }
 
@@ -121,7 +144,7 @@ pub struct Attendant {
     link: Link,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<WorkerEvent>,
-    /// At most: ready, the end of a job, one progress, the exit.
+    /// At most: ready, the end of a job or two, one progress, that it leaves by three signs, the exit.
     outbox: VecDeque<What>,
     phase: Phase,
     /// What it works on.
@@ -223,7 +246,9 @@ impl Attendant {
             let left = Duration::from_millis(deadline.ms_since(clock::now()));
             self.working((task, about), left, usual);
         }
-        self.outbox.extend(ended.and_then(ending).map(|(_, _, what)| what));
+        if let Some((_, _, what)) = ended.and_then(ending) {
+            self.ended(what);
+        }
         self
     }
 
@@ -274,14 +299,22 @@ impl Attendant {
         match command {
             Command::Run(assignment) => {
                 let Assignment { task, job, deadline, usual, note } = *assignment;
-                self.working((task, job.about()), deadline, usual);
-                let deadline = clock::now().plus_ms(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX));
-                self.order(&Order::Run { task, job, note, deadline }).await;
+                let until = clock::now().plus_ms(i64::try_from(deadline.as_millis()).unwrap_or(i64::MAX));
+                let about = job.about();
+                // one that has yet to say hello again could not be told what it was given before that
+                let reached = self.phase == Phase::Speaking
+                    && self.order(&Order::Run { task, job, note, deadline: until }).await.is_ok();
+                if reached {
+                    self.working((task, about), deadline, usual);
+                } else {
+                    self.outbox.push_back(What::NotTaken { task });
+                }
             }
-            Command::Ack { task } => self.order(&Order::Ack { task }).await,
+            // a closed socket is seen as such, and the end of the process tells the rest
+            Command::Ack { task } => self.order(&Order::Ack { task }).await.unwrap_or_default(),
             Command::Leave => {
                 self.leaving(Phase::Leaving, self.limits.grace);
-                self.order(&Order::Leave).await;
+                self.order(&Order::Leave).await.unwrap_or_default();
             }
             Command::Stop => {
                 self.leaving(Phase::Leaving, self.limits.grace);
@@ -318,12 +351,8 @@ impl Attendant {
         }
     }
 
-    async fn order(&mut self, order: &Order) {
-        match serde_json::to_string(order) {
-            // a closed socket is seen as such, and the end of the process tells the rest
-            Ok(line) => self.link.say(&line).await.unwrap_or_default(),
-            Err(error) => self.kill(Exit::Faulty(format!("could not be given an order: {error}"))),
-        }
+    async fn order(&mut self, order: &Order) -> io::Result<()> {
+        self.link.say(&serde_json::to_string(order)?).await
     }
 
     async fn saw(&mut self, seen: Seen) {
@@ -338,7 +367,11 @@ impl Attendant {
                 self.phase = Phase::Returning;
                 self.silence = timer(self.limits.silence);
             }
-            Seen::Closed => self.last_call = self.last_call.take().or_else(|| timer(self.limits.grace)),
+            Seen::Closed => {
+                self.last_call = self.last_call.take().or_else(|| timer(self.limits.grace));
+                self.outbox.push_back(What::Leaving);
+            }
+            Seen::Gone => self.outbox.push_back(What::Leaving),
             Seen::Log(line) => self.log(&line),
             Seen::Exited(exit) => self.saw_exit(exit),
         }
@@ -401,9 +434,17 @@ impl Attendant {
         if self.task != Some((task, about)) {
             return Err(format!("reported the end of job {task}, which it does not have"));
         }
-        self.rest();
-        self.outbox.push_back(what);
+        self.ended(what);
         Ok(())
+    }
+
+    /// Its job ended. One that leaves after it may wait until that is recorded, and not for ever.
+    fn ended(&mut self, what: What) {
+        self.rest();
+        if let What::Failed { leaving: true, .. } = &what {
+            self.last_call = self.last_call.take().or_else(|| timer(self.limits.grace));
+        }
+        self.outbox.push_back(what);
     }
 
     fn greet(&mut self, hello: Hello) -> Result<(), String> {
@@ -424,6 +465,9 @@ impl Attendant {
             Phase::Returning => {
                 self.link.meet(identity.as_ref())?;
                 self.phase = Phase::Speaking;
+                if self.task.is_none() {
+                    self.outbox.push_back(What::Ready { pid: self.link.pid(), sandbox });
+                }
                 self.resume(running.as_ref(), ended)
             }
             Phase::Speaking => Err("said hello twice".to_owned()),
@@ -439,8 +483,7 @@ impl Attendant {
         }
         match ended.and_then(|(_, report)| ending(*report)).filter(|(ended, _, _)| *ended == task) {
             Some((_, _, what)) => {
-                self.rest();
-                self.outbox.push_back(what);
+                self.ended(what);
                 Ok(())
             }
             None => Err(format!("lost job {task} with its connection")),
@@ -473,9 +516,9 @@ impl Attendant {
 fn ending(report: Report) -> Option<(u64, About, What)> {
     match report {
         Report::Done { task, about, outcome, peak } => Some((task, about, What::Done { task, outcome, peak })),
-        Report::Failed { task, about, class, error } => {
+        Report::Failed { task, about, class, error, leaving } => {
             let error = if tells_of_lost_gpu(&error) { format!("lost its GPU: {error}") } else { error };
-            Some((task, about, What::Failed { task, class, error }))
+            Some((task, about, What::Failed { task, class, error, leaving }))
         }
         Report::Hello(_) | Report::Heartbeat | Report::Progress { .. } => None,
     }

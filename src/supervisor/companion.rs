@@ -178,7 +178,7 @@ async fn attend(
             }
             seen = process.next() => match seen {
                 Seen::Log(line) => tracing::debug!(companion = name, text = line.text, "companion output"),
-                Seen::Control(_) | Seen::Closed => {}
+                Seen::Control(_) | Seen::Closed | Seen::Gone => {}
                 Seen::Exited(exit) => break exit,
             },
             () = wait_for(&mut last_call) => {

@@ -133,6 +133,13 @@ pub enum Notice {
         /// The error with its causes.
         error: String,
     },
+    /// The job did not reach its worker: nobody's failure, and as if it had not been given.
+    NotTaken {
+        /// Who.
+        worker: WorkerId,
+        /// Which job.
+        task: u64,
+    },
     /// The process ended, and its job with it.
     Lost {
         /// Who.
@@ -345,10 +352,19 @@ impl Supervisor {
                 self.step(&worker, Event::Done, now);
                 Some(Notice::Done { worker, task, outcome, peak })
             }
-            What::Failed { task, class, error } => {
+            What::Failed { task, class, error, leaving } => {
                 one.task = None;
-                self.step(&worker, Event::Failed, now);
+                self.step(&worker, if leaving { Event::Leaving } else { Event::Failed }, now);
                 Some(Notice::Failed { worker, task, class, error })
+            }
+            What::NotTaken { task } => {
+                one.task = None;
+                self.step(&worker, Event::NotTaken, now);
+                Some(Notice::NotTaken { worker, task })
+            }
+            What::Leaving => {
+                self.step(&worker, Event::Leaving, now);
+                None
             }
             What::Exited(exit) => {
                 one.process = None;

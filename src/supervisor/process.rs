@@ -51,6 +51,8 @@ pub enum Seen {
     Closed,
     /// It printed a line.
     Log(Line),
+    /// It is gone; how it ended follows as soon as that is known.
+    Gone,
     /// It ended. The last thing that is seen.
     Exited(Exit),
 }

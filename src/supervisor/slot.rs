@@ -50,6 +50,8 @@ pub enum State {
     Draining,
     /// Asked to leave.
     Stopping,
+    /// Going, or gone, without being asked: it gets no job, and its end counts.
+    Leaving,
     /// No process until then.
     Backoff {
         /// When it is started again.
@@ -66,7 +68,7 @@ impl State {
             Self::Down | Self::Starting => "starting",
             Self::Idle => "idle",
             Self::Busy => "busy",
-            Self::Draining | Self::Stopping => "stopping",
+            Self::Draining | Self::Stopping | Self::Leaving => "stopping",
             Self::Backoff { .. } => "backoff",
             Self::Quarantined => "quarantined",
         }
@@ -75,7 +77,7 @@ impl State {
     /// Whether there is a process.
     pub const fn is_running(self) -> bool {
         match self {
-            Self::Starting | Self::Idle | Self::Busy | Self::Draining | Self::Stopping => true,
+            Self::Starting | Self::Idle | Self::Busy | Self::Draining | Self::Stopping | Self::Leaving => true,
             Self::Down | Self::Backoff { .. } | Self::Quarantined => false,
         }
     }
@@ -115,6 +117,10 @@ pub enum Event {
     Done,
     /// Its job ended badly; the process lives.
     Failed,
+    /// It was given a job that did not reach it: its connection is closed. It says hello on another one, or ends.
+    NotTaken,
+    /// Its process is about to end, or has ended nobody knows how yet.
+    Leaving,
     /// Its process ended, or could not be started.
     Exited {
         /// How.
@@ -151,16 +157,26 @@ impl Slot {
                 State::Down | State::Backoff { .. } | State::Quarantined => (Self::default(), Wish::Forget),
                 State::Starting | State::Idle => (to(State::Stopping), Wish::Leave),
                 State::Busy => (to(State::Draining), Wish::Rest),
-                State::Draining | State::Stopping => (self.clone(), Wish::Rest),
+                State::Draining | State::Stopping | State::Leaving => (self.clone(), Wish::Rest),
             },
             Event::Stopped if self.state.is_running() => (to(State::Stopping), Wish::Rest),
-            Event::Ready if self.state == State::Starting => (Self { ready: Some(now), ..to(State::Idle) }, Wish::Rest),
+            Event::Ready if self.state == State::Starting => {
+                (Self { ready: self.ready.or(Some(now)), ..to(State::Idle) }, Wish::Rest)
+            }
             Event::Assigned if self.state == State::Idle => (to(State::Busy), Wish::Rest),
             Event::Done => {
                 let (next, wish) = self.job_ended();
                 (Self { failures: 0, note: None, ..next }, wish)
             }
             Event::Failed => self.job_ended(),
+            Event::NotTaken if self.state == State::Busy => (to(State::Starting), Wish::Rest),
+            Event::NotTaken => self.job_ended(),
+            Event::Leaving => match self.state {
+                State::Starting | State::Idle | State::Busy | State::Draining => (to(State::Leaving), Wish::Rest),
+                State::Down | State::Stopping | State::Leaving | State::Backoff { .. } | State::Quarantined => {
+                    (self.clone(), Wish::Rest)
+                }
+            },
             Event::Exited { exit } => (self.exited(&exit, now, chance, patience), Wish::Rest),
             // a report that crossed a request to leave
             Event::Ready | Event::Assigned | Event::Stopped => (self.clone(), Wish::Rest),
@@ -182,6 +198,7 @@ impl Slot {
             | State::Busy
             | State::Draining
             | State::Stopping
+            | State::Leaving
             | State::Quarantined => None,
         }
     }
@@ -194,7 +211,7 @@ impl Slot {
                 (Self { state: State::Starting, starts, ready: None, ..self.clone() }, Wish::Start)
             }
             State::Draining => (Self { state: State::Busy, ..self.clone() }, Wish::Rest),
-            State::Starting | State::Idle | State::Busy | State::Stopping | State::Quarantined => {
+            State::Starting | State::Idle | State::Busy | State::Stopping | State::Leaving | State::Quarantined => {
                 (self.clone(), Wish::Rest)
             }
         }
@@ -208,6 +225,7 @@ impl Slot {
             | State::Starting
             | State::Idle
             | State::Stopping
+            | State::Leaving
             | State::Backoff { .. }
             | State::Quarantined => (self.clone(), Wish::Rest),
         }
@@ -220,7 +238,7 @@ impl Slot {
             State::Stopping => Self { failures: 0, note: None, ..down },
             State::Draining => Self { note, ..down },
             State::Down | State::Backoff { .. } | State::Quarantined => self.clone(),
-            State::Starting | State::Idle | State::Busy => {
+            State::Starting | State::Idle | State::Busy | State::Leaving => {
                 let healthy = self.ready.is_some_and(|ready| now.ms_since(ready) >= patience.healthy_ms);
                 let failures = if healthy { 1 } else { self.failures.saturating_add(1) };
                 if let Exit::NotStarted(_) = exit {
@@ -337,6 +355,20 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_without_being_asked_gets_no_job_and_its_end_counts() {
+        let (idle, _) = after(&[Event::Wanted, Event::Ready], at(0), &Slot::default());
+        let (slot, wish) = after(&[Event::Leaving, Event::Wanted, Event::Assigned, Event::Ready], at(1), &idle);
+        assert_eq!((slot.state, wish, slot.state.is_running()), (State::Leaving, Wish::Rest, true));
+        let (slot, wish) = after(&[exited(), Event::Wanted], at(2), &slot);
+        assert_eq!((slot.failures, wish, slot.note.as_deref()), (1, Wish::Rest, Some("killed by signal 9")));
+        let (asked, _) = after(&[Event::Unwanted, Event::Leaving, exited()], at(2), &idle);
+        assert_eq!((asked.state, asked.failures), (State::Down, 0));
+        let (slot, wish) = after(&[Event::Assigned, Event::NotTaken, Event::Wanted], at(1), &idle);
+        assert_eq!((slot.state, wish), (State::Starting, Wish::Rest), "until it says hello again");
+        assert_eq!(after(&[Event::Ready], at(2), &slot).0, idle);
+    }
+
+    #[test]
     fn five_failures_within_an_hour_are_too_many_and_five_within_two_are_not() {
         let lived = |minutes: i64| {
             let patience = Patience::default();
@@ -374,6 +406,8 @@ mod tests {
             2 => Just(Event::Assigned),
             1 => Just(Event::Done),
             1 => Just(Event::Failed),
+            1 => Just(Event::NotTaken),
+            1 => Just(Event::Leaving),
             2 => Just(exited()),
         ]
     }

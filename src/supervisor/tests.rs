@@ -136,6 +136,37 @@ async fn a_worker_that_ends_is_started_again_after_a_pause() {
     assert_eq!(rig.view().restarts, 1);
 }
 
+/// As after a panic of a library: it says so, and ends a while later.
+#[tokio::test]
+async fn a_worker_that_leaves_after_its_job_gets_no_other() {
+    let error = "the library panicked".to_owned();
+    let failed =
+        Report::Failed { task: 7, about: params().about(), class: Class::Worker, error: error.clone(), leaving: true };
+    let failed = serde_json::to_string(&failed).unwrap();
+    let mut rig = Rig::fake(&format!("read order; echo '{failed}' >&0; read ack; exit 70"));
+    rig.ready().await;
+    rig.run(7, params(), LONG);
+    assert_eq!(rig.notice().await, Notice::Failed { worker: worker(), task: 7, class: Class::Worker, error });
+    let busy = rig.supervisor.run(&worker(), assignment(8, params(), LONG), rig.now).unwrap_err();
+    assert_eq!(busy.to_string(), "worker cpu/0 is stopping");
+    rig.supervisor.acknowledge(&worker(), 7);
+    assert_eq!(rig.down().await, "ended with exit code 70");
+    assert_eq!((rig.view().state, rig.view().failures), ("backoff", 1), "nobody asked it to");
+}
+
+#[tokio::test]
+async fn a_job_that_did_not_reach_its_worker_is_nobodys_failure() {
+    let mut rig = Rig::fake("exec 0<&-; sleep 1000");
+    rig.supervisor.limits.grace = LONG;
+    rig.ready().await;
+    // it has closed its socket, and the supervisor has not been told yet
+    let closed = timeout(LONG, rig.events.recv()).await.unwrap().unwrap();
+    rig.run(7, params(), LONG);
+    assert_eq!(rig.supervisor.on(closed, rig.now), None);
+    assert_eq!(rig.notice().await, Notice::NotTaken { worker: worker(), task: 7 });
+    assert_eq!((rig.view().state, rig.view().task), ("stopping", None));
+}
+
 #[tokio::test]
 async fn a_slot_that_keeps_failing_is_given_up_until_the_next_generation_or_a_word() {
     let mut rig = Rig::fake("exit 3");
@@ -263,7 +294,7 @@ fn the_worker() {
             network: false,
             attach: std::env::var_os("SEALD_TEST_DOOR").map(Into::into),
             spec: None,
-            invocation: None,
+            invocation: std::env::var("SEALD_TEST_INVOCATION").ok(),
         };
         crate::worker::serve(options);
         std::process::exit(0);
@@ -368,7 +399,7 @@ async fn a_daemon_killed_by_signal_9_takes_its_workers_along() {
         match timeout(LONG, daemon.next()).await.unwrap() {
             process::Seen::Log(line) if line.text.contains("the worker is ready") => break,
             process::Seen::Exited(end) => panic!("{end:?}"),
-            process::Seen::Log(_) | process::Seen::Control(_) | process::Seen::Closed => {}
+            process::Seen::Log(_) | process::Seen::Control(_) | process::Seen::Closed | process::Seen::Gone => {}
         }
     }
     let mut group = open.await.unwrap();
@@ -476,7 +507,7 @@ async fn a_thousand_crashes_leave_nothing_behind() {
                 assert!(told.contains("1 passed"), "{told}");
                 return;
             }
-            process::Seen::Control(_) | process::Seen::Closed => {}
+            process::Seen::Control(_) | process::Seen::Closed | process::Seen::Gone => {}
         }
     }
 }

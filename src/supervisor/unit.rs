@@ -179,7 +179,10 @@ impl Unit {
             tokio::select! {
                 biased;
                 lines = read(&mut self.wire), if reading => self.take(lines),
-                () = ended(&self.known) => self.gone = Some(clock::monotonic()),
+                () = ended(&self.known) => {
+                    self.gone = Some(clock::monotonic());
+                    return Seen::Gone;
+                }
             }
         }
     }

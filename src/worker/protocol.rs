@@ -274,7 +274,7 @@ pub enum Report {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peak: Option<Bytes>,
     },
-    /// The job ended badly. The worker stays and takes the next, unless a library panicked: then it leaves.
+    /// The job ended badly.
     Failed {
         /// Which job.
         task: u64,
@@ -284,6 +284,9 @@ pub enum Report {
         class: Class,
         /// The error with its causes.
         error: String,
+        /// The worker takes no other job and ends by itself: a library panicked, and its state is good for nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leaving: bool,
     },
 }
 
@@ -342,12 +345,16 @@ mod tests {
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
         assert_eq!(serde_json::to_string(&Order::Ack { task: 3 }).unwrap(), r#"{"order":"ack","task":3}"#);
 
-        let failed = Report::Failed { task: 3, about, class: Class::Resource, error: "two\nlines".to_owned() };
+        let error = "two\nlines".to_owned();
+        let failed = Report::Failed { task: 3, about, class: Class::Resource, error: error.clone(), leaving: false };
         let nothing = r#"{"stage":null,"sector":null,"ticket":null,"seed":null}"#;
         let text =
             format!(r#"{{"report":"failed","task":3,"about":{nothing},"class":"resource","error":"two\nlines"}}"#);
         assert_eq!(serde_json::to_string(&failed).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), failed);
+        let last = Report::Failed { task: 3, about, class: Class::Resource, error, leaving: true };
+        let text = text.replacen("lines\"}", "lines\",\"leaving\":true}", 1);
+        assert_eq!(serde_json::to_string(&last).unwrap(), text);
 
         let outcome = Outcome::Commit { porep: "c0".to_owned() };
         let done = Report::Done { task: 3, about: About { stage: Some(Stage::Commit), ..about }, outcome, peak: None };
@@ -368,7 +375,7 @@ mod tests {
         let about = Job::Params { size: SectorSize::KiB2, mirror: None }.about();
         let running =
             Running { task: 1, about, note: "n".to_owned(), started: UnixMillis::new(1), deadline: UnixMillis::new(2) };
-        let failed = Report::Failed { task: 1, about, class: Class::Worker, error: "e".to_owned() };
+        let failed = Report::Failed { task: 1, about, class: Class::Worker, error: "e".to_owned(), leaving: false };
         let full = Hello {
             protocol: 4,
             version: "9".to_owned(),

@@ -186,11 +186,13 @@ impl Server {
                     let peak = self.footprint.peak();
                     self.end(Report::Done { task, about, outcome, peak });
                 }
-                Ok(Err(JobError { class, error })) => self.end(Report::Failed { task, about, class, error }),
+                Ok(Err(JobError { class, error })) => {
+                    self.end(Report::Failed { task, about, class, error, leaving: false });
+                }
                 Err(panic) => {
                     let error = format!("the library panicked: {}", panic_text(panic.as_ref()));
                     let class = class_of_text(&error).unwrap_or(Class::Worker);
-                    self.end(Report::Failed { task, about, class, error });
+                    self.end(Report::Failed { task, about, class, error, leaving: true });
                     if self.link.life() == Life::Outlives {
                         // an exit code says less than these words
                         self.link.wait_for_acknowledgement();
@@ -237,11 +239,11 @@ impl Server {
         let running = Running { task, about, note, started: clock::now(), deadline };
         if !self.link.begin(running) {
             let error = "the worker already has a job".to_owned();
-            self.say(&Report::Failed { task, about, class: Class::Worker, error });
+            self.say(&Report::Failed { task, about, class: Class::Worker, error, leaving: false });
         } else if self.jobs.try_send((task, job)).is_err() {
             // the one before panicked and nothing is done any more
             let error = "the worker is about to end".to_owned();
-            self.end(Report::Failed { task, about, class: Class::Worker, error });
+            self.end(Report::Failed { task, about, class: Class::Worker, error, leaving: true });
         }
     }
 

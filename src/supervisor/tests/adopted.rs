@@ -241,22 +241,28 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
     }
 }
 
+/// A real worker that listens at a door of the site.
+async fn real(site: &Site, repo: &Path, env: &[(&str, &str)]) -> Process {
+    let mut start = real_worker("", repo);
+    start.env.insert("SEALD_TEST_DOOR".to_owned(), site.door().to_str().unwrap().to_owned());
+    start.env.insert("SEALD_SIMULATED_STAGE_MS".to_owned(), "600000".to_owned());
+    start.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let mut process = Process::start(Path::new(FAKE), &[], &start.env).unwrap();
+    loop {
+        match timeout(LONG, process.next()).await.unwrap() {
+            // its hello: it listens
+            Seen::Control(_) => return process,
+            Seen::Log(_) => {}
+            end @ (Seen::Closed | Seen::Gone | Seen::Exited(_)) => panic!("{end:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_real_worker_is_found_again_and_ended_through_its_handle() {
     let mut site = Site::new();
     let repo = tempfile::tempdir().unwrap();
-    let mut start = real_worker("", repo.path());
-    start.env.insert("SEALD_TEST_DOOR".to_owned(), site.door().to_str().unwrap().to_owned());
-    start.env.insert("SEALD_SIMULATED_STAGE_MS".to_owned(), "600000".to_owned());
-    let mut first = Process::start(Path::new(FAKE), &[], &start.env).unwrap();
-    loop {
-        match timeout(LONG, first.next()).await.unwrap() {
-            // its hello: it listens
-            Seen::Control(_) => break,
-            Seen::Log(_) => {}
-            end @ (Seen::Closed | Seen::Exited(_)) => panic!("{end:?}"),
-        }
-    }
+    let first = real(&site, repo.path(), &[]).await;
     assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: None }]);
     assert_eq!(site.rig.view().pid, first.pid());
     assert!(site.rig.view().note.unwrap().contains("another version"), "nobody said what it was started as");
@@ -265,4 +271,20 @@ async fn a_real_worker_is_found_again_and_ended_through_its_handle() {
     let error = "ran past its deadline".to_owned();
     assert_eq!(notice, Notice::Lost { worker: worker(), task: 7, class: Class::Worker, error, out_of_memory: false });
     assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "its socket is gone");
+}
+
+/// Its record is not there yet when it is gone, and it is not idle meanwhile.
+#[tokio::test]
+async fn a_dead_worker_gets_no_job_while_nobody_knows_how_it_ended() {
+    let mut site = Site::new();
+    let repo = tempfile::tempdir().unwrap();
+    let first = real(&site, repo.path(), &[("SEALD_TEST_INVOCATION", "00ff")]).await;
+    assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: None }]);
+    first.signal(Signal::SIGKILL);
+    while site.rig.view().state == "idle" {
+        let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
+        assert_eq!(site.rig.supervisor.on(event, site.rig.now), None, "its end is not known");
+    }
+    let busy = site.rig.supervisor.run(&worker(), assignment(8, params(), LONG), site.rig.now).unwrap_err();
+    assert_eq!(busy.to_string(), "worker cpu/0 is stopping");
 }
