@@ -7,13 +7,13 @@
 use super::world::{Task, World};
 use crate::{
     plan::Assignee,
-    sector::Attempt,
+    sector::{Attempt, Stage},
     supervisor::Adopted,
     units::{RepoName, UnixMillis},
     worker::protocol::Running,
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// What a later daemon must know of a stage, besides what the job itself says. The worker keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,8 +34,24 @@ impl Note {
 impl World {
     /// Takes over the workers of earlier daemons.
     pub async fn adopt_workers(&mut self, now: UnixMillis) {
-        let usual = self.durations.iter().map(|(stage, ms)| (*stage, Duration::from_millis(*ms))).collect();
-        for Adopted { worker: id, job } in self.supervisor.adopt(&usual, now).await {
+        let usual = self.usual_times();
+        let adopted = self.supervisor.adopt(&usual, now).await;
+        self.took_over(adopted);
+    }
+
+    /// Takes over those that could not be had at the start and can now.
+    pub async fn adopt_late(&mut self, now: UnixMillis) {
+        let usual = self.usual_times();
+        let adopted = self.supervisor.adopt_late(&usual, now).await;
+        self.took_over(adopted);
+    }
+
+    fn usual_times(&self) -> BTreeMap<Stage, Duration> {
+        self.durations.iter().map(|(stage, ms)| (*stage, Duration::from_millis(*ms))).collect()
+    }
+
+    fn took_over(&mut self, adopted: Vec<Adopted>) {
+        for Adopted { worker: id, job } in adopted {
             let worker = Assignee { slot: id.slot.clone(), instance: id.instance };
             if let Some((id, task)) = job.and_then(|job| placed(&job, &worker)) {
                 tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on");

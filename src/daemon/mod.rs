@@ -310,6 +310,7 @@ impl Loop {
         let world = &mut self.world;
         world.measure(now);
         world.look_at_machine(now);
+        world.adopt_late(now).await;
         let mut latest = Plan::default();
         for _ in 0..PLANS_AT_ONCE {
             if world.stale {

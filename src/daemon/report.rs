@@ -426,7 +426,7 @@ impl World {
             let remedy = "free the address, or change node.address; seald tries again by itself";
             alarm("metrics".to_owned(), why, remedy)
         });
-        let strangers = self.supervisor.strangers().iter().map(|what| {
+        let strangers = self.supervisor.strangers().map(|what| {
             let remedy = "seald works around it; once it has ended, or was killed, restart seald";
             alarm("workers".to_owned(), what.clone(), remedy)
         });

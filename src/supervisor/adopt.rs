@@ -1,7 +1,7 @@
 //! Workers that an earlier daemon started are found and taken over, before anything is planned.
 //!
 //! Each is looked at by itself and at the same time as the others: one that does not answer holds nobody up. None is
-//! killed here: what cannot be taken over is left alone, and named.
+//! killed here: what cannot be taken over is left alone, named, and looked at again now and then.
 
 use super::{
     Running as Process, Supervisor, TaskView, Worker, WorkerId, WorkerSpec,
@@ -20,7 +20,12 @@ use crate::{
         protocol::{Hello, Identity, Order, PROTOCOL, Report, Running},
     },
 };
-use std::{collections::BTreeMap, io, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 /// A worker that was taken over.
@@ -33,86 +38,142 @@ pub struct Adopted {
 }
 
 /// What a worker's socket led to.
-enum Found {
+pub(super) enum Found {
     /// A worker that can be believed.
     Worker(Box<Claim>),
     /// Nobody listens any more.
     Stale,
+    /// The socket is gone: its worker left meanwhile.
+    Left,
     /// Somebody who is no worker of ours, or does not answer.
     Stranger(String),
 }
 
-struct Claim {
+pub(super) struct Claim {
     unit: Unit,
     hello: Hello,
     identity: Identity,
+}
+
+/// How often those that were not taken over are looked at again.
+const LOOK_AGAIN_MS: u64 = 30_000;
+
+/// Sockets of earlier workers that led to nobody who could be taken over.
+#[derive(Default)]
+pub(super) struct Strangers {
+    /// Why, in words, by socket.
+    at: BTreeMap<PathBuf, String>,
+    /// When they were looked at.
+    looked: UnixMillis,
+    pub(super) looks: JoinSet<(PathBuf, Found)>,
 }
 
 impl Supervisor {
     /// Takes over what earlier daemons started, and says who has what. To be called once, inside a Tokio runtime, before
     /// [`Supervisor::reconcile`]. `usual` is how long a stage usually takes.
     pub async fn adopt(&mut self, usual: &BTreeMap<Stage, Duration>, now: UnixMillis) -> Vec<Adopted> {
-        let doors = match self.places.doors() {
-            Ok(doors) => doors,
+        self.strangers.looked = now;
+        match self.places.doors() {
+            Ok(doors) => doors.into_iter().for_each(|door| self.look_at(door)),
             Err(error) => {
-                let folder = self.places.workers.display();
-                self.strangers.push(format!("workers of an earlier start cannot be looked for in {folder}: {error}"));
+                let folder = self.places.workers.clone();
+                let what = format!("workers of an earlier start cannot be looked for in {}: {error}", folder.display());
+                self.strangers.at.insert(folder, what);
                 return Vec::new();
             }
-        };
-        let mut calls = JoinSet::new();
-        for door in doors {
-            let unit = Unit::at(self.places.clone(), door);
-            calls.spawn(async move { (unit.door().to_owned(), look(unit).await) });
         }
+        let looks = std::mem::take(&mut self.strangers.looks);
+        let found = looks.join_all().await;
+        self.take_in(found, usual, now).await
+    }
+
+    /// Looks again, now and then, at those who could not be taken over: one that was stopped may answer, one that was in
+    /// the way may be gone. Waits for nobody; says who was taken over since.
+    pub async fn adopt_late(&mut self, usual: &BTreeMap<Stage, Duration>, now: UnixMillis) -> Vec<Adopted> {
+        let mut found = Vec::new();
+        while let Some(look) = self.strangers.looks.try_join_next() {
+            // one that panicked said why, and its socket is looked at again
+            found.extend(look.ok());
+        }
+        let due = now.ms_since(self.strangers.looked) >= LOOK_AGAIN_MS && self.strangers.looks.is_empty();
+        if due {
+            self.strangers.looked = now;
+            let doors: Vec<_> = self.strangers.at.keys().cloned().collect();
+            doors.into_iter().for_each(|door| self.look_at(door));
+        }
+        self.take_in(found, usual, now).await
+    }
+
+    /// Who was met at a socket and could not be taken over.
+    pub fn strangers(&self) -> impl Iterator<Item = &String> {
+        self.strangers.at.values()
+    }
+
+    fn look_at(&mut self, door: PathBuf) {
+        let unit = Unit::at(self.places.clone(), door);
+        self.strangers.looks.spawn(async move { (unit.door().to_owned(), look(unit).await) });
+    }
+
+    async fn take_in(
+        &mut self,
+        found: Vec<(PathBuf, Found)>,
+        usual: &BTreeMap<Stage, Duration>,
+        now: UnixMillis,
+    ) -> Vec<Adopted> {
         let mut claims: BTreeMap<WorkerId, Vec<Claim>> = BTreeMap::new();
-        for (door, found) in calls.join_all().await {
+        for (door, found) in found {
             match found {
                 Found::Worker(claim) => {
+                    self.strangers.at.remove(&door);
                     let Identity { slot, instance, .. } = &claim.identity;
                     let id = WorkerId { slot: slot.clone(), instance: *instance };
                     claims.entry(id).or_default().push(*claim);
                 }
-                Found::Stale => self.tell_stale(&door),
+                Found::Left => drop(self.strangers.at.remove(&door)),
+                Found::Stale => {
+                    self.strangers.at.remove(&door);
+                    let how = self.end_at(&door);
+                    tracing::warn!(path = %door.display(), reason = %how, "a worker ended while no daemon was there");
+                }
                 Found::Stranger(why) => {
-                    let what = format!("the worker at {} {why}: it is left alone", door.display());
-                    tracing::warn!(reason = %what, "not adopted");
-                    self.strangers.push(what);
+                    self.leave_alone(door.clone(), format!("the worker at {} {why}: it is left alone", door.display()));
                 }
             }
         }
         let mut adopted = Vec::new();
         for (id, mut claims) in claims {
+            let taken = self.workers.get(&id).is_some_and(|worker| worker.process.is_some());
             let keep = favourite(&claims.iter().map(standing).collect::<Vec<_>>());
-            let kept = claims.swap_remove(keep);
+            let kept = (!taken).then(|| claims.swap_remove(keep));
             for other in claims {
                 self.part_with(&id, other).await;
             }
-            adopted.push(self.take_over(id, kept, usual, now));
+            adopted.extend(kept.map(|kept| self.take_over(id, kept, usual, now)));
         }
         adopted
     }
 
-    /// Who was met at the start and could not be taken over.
-    pub fn strangers(&self) -> &[String] {
-        &self.strangers
+    fn leave_alone(&mut self, door: PathBuf, what: String) {
+        if self.strangers.at.get(&door) != Some(&what) {
+            tracing::warn!(reason = %what, "not adopted");
+            self.strangers.at.insert(door, what);
+        }
     }
 
-    fn tell_stale(&self, door: &Path) {
+    /// How the worker ended that listened there, in words; its socket is removed.
+    fn end_at(&self, door: &Path) -> String {
         let invocation = std::fs::read_to_string(door.with_extension(INVOCATION));
         let exit = invocation.ok().and_then(|id| end_of(&self.places.exits, id.trim()));
-        let how = exit.map_or_else(|| "nobody knows how".to_owned(), |exit| exit.to_string());
-        tracing::warn!(path = %door.display(), reason = %how, "a worker ended while no daemon was there");
         forget_door(door);
+        exit.map_or_else(|| "nobody knows how".to_owned(), |exit| exit.to_string())
     }
 
-    /// Two that claim one place: this one has nothing to lose, or less.
+    /// Two that claim one place: this one has nothing to lose, or less, or came late.
     async fn part_with(&mut self, id: &WorkerId, claim: Claim) {
         let Claim { mut unit, hello, identity } = claim;
         if hello.running.is_some() {
-            let pid = identity.pid;
-            self.strangers.push(format!("process {pid} is a second worker {id} with a job: it is left alone"));
-            return;
+            let what = format!("process {} is a second worker {id} with a job, which it may finish", identity.pid);
+            return self.leave_alone(unit.door().to_owned(), what);
         }
         tracing::warn!(slot = %id, pid = identity.pid, "a second worker of one place is asked to leave");
         if let Ok(line) = serde_json::to_string(&Order::Leave) {
@@ -168,6 +229,7 @@ async fn look(mut unit: Unit) -> Found {
     match unit.call().await {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Found::Stale,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Left,
         Err(error) => return Found::Stranger(format!("cannot be reached ({error})")),
     }
     let hello = match timeout(HELLO, first_line(&mut unit)).await {

@@ -34,6 +34,7 @@ use crate::{
     units::{Bytes, SlotName, UnixMillis},
     worker::{Life, Options, protocol::Outcome},
 };
+use adopt::Strangers;
 use attend::{Attendant, Charge, Command, Limits, What};
 use exit::Exit;
 use launch::Launch;
@@ -247,8 +248,8 @@ pub struct Supervisor {
     incarnation: u64,
     patience: Patience,
     limits: Limits,
-    /// What was found at the start and could not be taken over, in words.
-    strangers: Vec<String>,
+    /// What was found at the start and could not be taken over yet.
+    strangers: Strangers,
 }
 
 impl Supervisor {
@@ -264,7 +265,7 @@ impl Supervisor {
             incarnation: 0,
             patience: Patience::default(),
             limits: Limits::default(),
-            strangers: Vec::new(),
+            strangers: Strangers::default(),
         }
     }
 

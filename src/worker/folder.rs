@@ -142,8 +142,9 @@ impl Folder {
         let lock = File::open(path).doing("cannot open the work folder (is the repo mounted?)", path)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            // it ends or is ended by itself, and costs the sector no attempt
             Err(TryLockError::WouldBlock) => {
-                Err(JobError::new(Class::Worker, format!("another process still works in {}", path.display())))
+                Err(JobError::new(Class::Resource, format!("another process still works in {}", path.display())))
             }
             Err(TryLockError::Error(error)) => Err(error).doing("cannot lock", path),
         }

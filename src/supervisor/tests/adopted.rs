@@ -39,14 +39,7 @@ impl Site {
     /// Somebody who says this to the first who connects, and then nothing; gives what is answered.
     fn pretend(&self, says: String) -> (PathBuf, tokio::task::JoinHandle<String>) {
         let door = self.door();
-        let listener = UnixListener::bind(&door).unwrap();
-        let answer = tokio::task::spawn_blocking(move || {
-            let (mut socket, _) = listener.accept().unwrap();
-            writeln!(socket, "{says}").unwrap();
-            let mut answer = String::new();
-            BufReader::new(socket).read_line(&mut answer).unwrap();
-            answer
-        });
+        let answer = answers(&door, says);
         (door, answer)
     }
 
@@ -56,9 +49,34 @@ impl Site {
 
     /// The words about the only one that was left alone.
     fn stranger(&self) -> &str {
-        let [one] = self.rig.supervisor.strangers() else { panic!("{:?}", self.rig.supervisor.strangers()) };
+        let all: Vec<_> = self.rig.supervisor.strangers().collect();
+        let [one] = all[..] else { panic!("{all:?}") };
         one
     }
+
+    /// Looks at the strangers once more, as half a minute later, until they have answered.
+    async fn adopt_late(&mut self) -> Vec<Adopted> {
+        self.rig.now = self.rig.now.plus_ms(30_000);
+        loop {
+            let adopted = self.rig.supervisor.adopt_late(&BTreeMap::new(), self.rig.now).await;
+            if !adopted.is_empty() || self.rig.supervisor.strangers.looks.is_empty() {
+                return adopted;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// As [`Site::pretend`], at this door.
+fn answers(door: &Path, says: String) -> tokio::task::JoinHandle<String> {
+    let listener = UnixListener::bind(door).unwrap();
+    tokio::task::spawn_blocking(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        writeln!(socket, "{says}").unwrap();
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).unwrap();
+        answer
+    })
 }
 
 /// What a liar was answered. Waited for beside the runtime, which may have to close a connection first.
@@ -107,7 +125,7 @@ async fn a_dead_workers_socket_is_removed_and_its_end_told_from_its_record() {
     drop(UnixListener::bind(&door).unwrap());
     std::fs::write(door.with_extension(INVOCATION), "00ff").unwrap();
     assert_eq!(site.adopt().await, []);
-    assert_eq!(site.rig.supervisor.strangers(), [""; 0]);
+    assert_eq!(site.rig.supervisor.strangers().count(), 0);
     assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "socket and note are gone");
 }
 
@@ -271,6 +289,59 @@ async fn a_real_worker_is_found_again_and_ended_through_its_handle() {
     let error = "ran past its deadline".to_owned();
     assert_eq!(notice, Notice::Lost { worker: worker(), task: 7, class: Class::Worker, error, out_of_memory: false });
     assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "its socket is gone");
+}
+
+/// One that was stopped while the daemon started: its job is taken over, or finished, as soon as it answers.
+#[tokio::test]
+async fn who_did_not_answer_is_taken_over_once_it_does() {
+    let mut site = Site::new();
+    let (_, answer) = site.pretend("garbage".to_owned());
+    let door = site.rig.supervisor.places.doors().unwrap().pop().unwrap();
+    assert_eq!(site.adopt().await, []);
+    assert!(site.stranger().contains("said something else"), "{}", site.stranger());
+    joined(answer).await;
+    std::fs::remove_file(&door).unwrap();
+    let busy = Hello { running: Some(running(5)), ..hello(Some(identity())) };
+    let answer = answers(&door, said(busy));
+    assert_eq!(site.adopt_late().await, [Adopted { worker: worker(), job: Some(running(5)) }]);
+    assert_eq!((site.rig.supervisor.strangers().count(), site.rig.view().state), (0, "busy"));
+    drop(site);
+    joined(answer).await;
+}
+
+#[tokio::test]
+async fn who_answers_late_and_has_no_place_any_more_finishes_its_job_and_is_sent_away() {
+    let mut site = Site::new();
+    let (door, answer) = site.pretend("garbage".to_owned());
+    assert_eq!(site.adopt().await, []);
+    joined(answer).await;
+    site.rig.wanted.insert(worker(), spec(&format!("{HELLO} sleep 1000"), &[]));
+    site.rig.ready().await;
+    for (running, order) in [(Some(running(5)), ""), (None, r#"{"order":"leave"}"#)] {
+        std::fs::remove_file(&door).unwrap();
+        let is_busy = running.is_some();
+        let answer = answers(&door, said(Hello { running, ..hello(Some(identity())) }));
+        assert_eq!(site.adopt_late().await, []);
+        assert_eq!(joined(answer).await.trim(), order);
+        assert_eq!(site.rig.supervisor.strangers().count(), usize::from(is_busy));
+    }
+    assert_eq!(site.rig.view().state, "idle", "the one that has its place keeps it");
+}
+
+#[tokio::test]
+async fn who_is_gone_is_no_stranger() {
+    for removed in [false, true] {
+        let mut site = Site::new();
+        let (door, answer) = site.pretend("garbage".to_owned());
+        assert_eq!(site.adopt().await, []);
+        joined(answer).await;
+        assert_eq!(site.rig.supervisor.strangers().count(), 1);
+        if removed {
+            std::fs::remove_file(&door).unwrap();
+        }
+        assert_eq!(site.adopt_late().await, []);
+        assert_eq!((site.rig.supervisor.strangers().count(), door.exists()), (0, false));
+    }
 }
 
 /// Its record is not there yet when it is gone, and it is not idle meanwhile.

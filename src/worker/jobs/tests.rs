@@ -314,7 +314,7 @@ fn two_processes_never_work_on_one_sector() {
     let site = site();
     site.precommit1(1, false).unwrap();
     let lock = Folder::open(&site.files.work).unwrap();
-    assert_eq!(class(site.precommit2()), Class::Worker);
+    assert_eq!(class(site.precommit2()), Class::Resource, "it costs no attempt");
     drop(lock);
     site.precommit2().unwrap();
 }

@@ -210,7 +210,7 @@ fn nothing_is_removed_under_a_running_stage() {
     let site = site();
     site.sealed();
     let lock = Folder::open(&site.files.work).unwrap();
-    assert_eq!(class(give_up(&site, &[&site.files])), Class::Worker);
+    assert_eq!(class(give_up(&site, &[&site.files])), Class::Resource);
     assert!(site.files.sealed.exists());
     drop(lock);
     give_up(&site, &[&site.files]).unwrap();
