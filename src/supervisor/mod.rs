@@ -189,7 +189,7 @@ pub struct WorkerView {
     pub note: Option<String>,
     /// When it is started again.
     pub until: Option<UnixMillis>,
-    /// Ends and starts that failed, in a row.
+    /// Ends that were failures and starts that could not be made, in a row.
     pub failures: u32,
 }
 
@@ -526,7 +526,7 @@ impl Worker {
             restarts: slot.starts.saturating_sub(1),
             note: note(slot).or_else(|| self.foreign()),
             until: slot.due(),
-            failures: slot.failures,
+            failures: slot.failures.saturating_add(slot.not_started),
         }
     }
 

@@ -92,6 +92,8 @@ pub struct Slot {
     pub starts: u32,
     /// Failures in a row.
     pub failures: u32,
+    /// Starts in a row that could not even be made: they lengthen the pause, and are no failures.
+    pub not_started: u32,
     /// When it failed lately, the latest last.
     pub lately: Vec<UnixMillis>,
     /// Since when the present process is ready.
@@ -161,7 +163,9 @@ impl Slot {
             },
             Event::Stopped if self.state.is_running() => (to(State::Stopping), Wish::Rest),
             Event::Ready if self.state == State::Starting => {
-                (Self { ready: self.ready.or(Some(now)), ..to(State::Idle) }, Wish::Rest)
+                // what kept it from being started is over, and the last words are about that
+                let note = self.note.clone().filter(|_| self.not_started == 0);
+                (Self { ready: self.ready.or(Some(now)), not_started: 0, note, ..to(State::Idle) }, Wish::Rest)
             }
             Event::Assigned if self.state == State::Idle => (to(State::Busy), Wish::Rest),
             Event::Done => {
@@ -239,13 +243,13 @@ impl Slot {
             State::Draining => Self { note, ..down },
             State::Down | State::Backoff { .. } | State::Quarantined => self.clone(),
             State::Starting | State::Idle | State::Busy | State::Leaving => {
+                if let Exit::NotStarted(_) = exit {
+                    let not_started = self.not_started.saturating_add(1);
+                    let until = now.plus_ms(pause(not_started, chance, patience));
+                    return Self { state: State::Backoff { until }, not_started, note, ..down };
+                }
                 let healthy = self.ready.is_some_and(|ready| now.ms_since(ready) >= patience.healthy_ms);
                 let failures = if healthy { 1 } else { self.failures.saturating_add(1) };
-                if let Exit::NotStarted(_) = exit {
-                    let failures = failures.min(patience.failures.saturating_sub(1));
-                    let until = now.plus_ms(pause(failures, chance, patience));
-                    return Self { state: State::Backoff { until }, failures, note, ..down };
-                }
                 let recent = |at: &&UnixMillis| now.ms_since(**at) < patience.within_ms;
                 let lately: Vec<_> = self.lately.iter().filter(recent).copied().chain([now]).collect();
                 let state = if failures >= patience.failures || lately.len() >= patience.burst {
@@ -394,7 +398,11 @@ mod tests {
             slot = after(&[Event::Wanted, Event::Exited { exit }], now, &slot).0;
             assert!(slot.due().is_some_and(|due| due.ms_since(now) <= 1_250), "{slot:?}");
         }
-        assert_eq!(slot.note.as_deref(), Some("cannot ask for a worker"));
+        assert_eq!((slot.note.as_deref(), slot.failures), (Some("cannot ask for a worker"), 0));
+        let (slot, _) = after(&[Event::Wanted, Event::Ready], at(200_000), &slot);
+        assert_eq!(slot.note, None, "that is over");
+        let (slot, _) = after(&[exited()], at(200_001), &slot);
+        assert_eq!((slot.failures, slot.due().is_some()), (1, true), "and has burnt nothing");
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
