@@ -61,8 +61,8 @@ impl World {
                 tracing::warn!(error = %error, "proofs are not made one");
                 self.on_aggregate(task, Err(error), now, news);
             }
-            Notice::Done { task, outcome, peak, .. } => {
-                self.on_done(task, outcome, peak, now, news);
+            Notice::Done { task, outcome, peak, took_ms, .. } => {
+                self.on_done(task, outcome, (peak, took_ms), now, news);
             }
             Notice::Failed { task, class, error, worker } | Notice::Lost { task, class, error, worker, .. } => {
                 let of = self.tasks.get(&task);
@@ -135,7 +135,14 @@ impl World {
         news.aggregates.push((batch, Aggregate { of, proof }));
     }
 
-    fn on_done(&mut self, id: u64, outcome: Outcome, peak: Option<Bytes>, now: UnixMillis, news: &mut News) {
+    fn on_done(
+        &mut self,
+        id: u64,
+        outcome: Outcome,
+        (peak, took_ms): (Option<Bytes>, Option<u64>),
+        now: UnixMillis,
+        news: &mut News,
+    ) {
         if self.params_task == Some(id) {
             self.params_task = None;
             self.params_pause = None;
@@ -143,12 +150,14 @@ impl World {
             return;
         }
         let Some(task) = self.tasks.remove(&id) else { return };
-        let ms = now.ms_since(task.started);
-        self.waits.done(ms);
-        news.durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms, peak });
+        self.waits.done(took_ms.unwrap_or_else(|| now.ms_since(task.started)));
         self.machine.took(task.stage, peak);
-        let mean = self.durations.entry(task.stage).or_insert(ms);
-        *mean = (*mean).saturating_mul(7).saturating_add(ms) / 8;
+        // by our clock it would be the time until a daemon heard of it
+        if let Some(ms) = took_ms {
+            news.durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms, peak });
+            let mean = self.durations.entry(task.stage).or_insert(ms);
+            *mean = (*mean).saturating_mul(7).saturating_add(ms) / 8;
+        }
         let event = match (task.stage, outcome) {
             (Stage::PreCommit1, Outcome::PreCommit1) => Event::PreCommit1Done,
             (Stage::PreCommit2, Outcome::PreCommit2 { sealed }) => Event::PreCommit2Done { sealed },

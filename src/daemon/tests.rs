@@ -7,7 +7,7 @@ use super::{
     news::News,
     observer::{ChainView, Questions, Sight},
     start,
-    world::World,
+    world::{Task, World},
 };
 use crate::{
     book::{Change, Composed, Handed, OVERTAKEN},
@@ -17,14 +17,17 @@ use crate::{
     },
     manifest,
     outbox::{Batch, BatchState, MessageKind},
+    plan::Assignee,
     proofs::Prover,
     sector::{
-        Event, EventKind, Facts, MessageId, Record, State,
+        Event, EventKind, Facts, MessageId, Record, Stage, State,
         policy::parked,
         tests::{NOW, event},
     },
     store::StoreError,
+    supervisor::{Notice, WorkerId},
     units::{AttoFil, Epoch, SectorNumber, SectorSize},
+    worker::protocol::Outcome,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -214,6 +217,34 @@ async fn an_errand_that_panics_comes_back() {
     let (_, done) = bench.world.errands.join_next().await.unwrap().unwrap();
     bench.world.on_errand(done, NOW, &mut News::default()).await.unwrap();
     assert!(bench.world.errand_of.is_empty() && bench.world.pauses.contains_key(&number()));
+}
+
+/// What a worker finished while no daemon was there, or found done already, says nothing of how long a stage takes.
+#[tokio::test]
+async fn a_stage_takes_what_its_worker_says_and_not_how_long_a_daemon_was_away() {
+    let mut bench = bench().await;
+    bench.pre_committed().await;
+    let world = &mut bench.world;
+    let worker = WorkerId { slot: "cpu".parse().unwrap(), instance: 0 };
+    let record = &world.book.records[&number()];
+    let task = Task {
+        number: number(),
+        stage: Stage::PreCommit1,
+        worker: Assignee { slot: worker.slot.clone(), instance: 0 },
+        repo: record.repo.clone(),
+        attempt: record.attempt(),
+        started: NOW,
+    };
+    let late = NOW.plus_ms(500_000);
+    for (took_ms, known) in [(None, None), (Some(7_000), Some(7_000))] {
+        world.tasks.insert(1, task.clone());
+        let mut news = News::default();
+        let done = Notice::Done { worker: worker.clone(), task: 1, outcome: Outcome::PreCommit1, peak: None, took_ms };
+        world.on_notice(done, crate::clock::monotonic(), late, &mut news);
+        world.record_news(news).await.unwrap();
+        let stored = world.store.durations().await.unwrap().first().map(|(_, _, ms, _)| *ms);
+        assert_eq!((world.durations.get(&Stage::PreCommit1).copied(), stored), (known, known));
+    }
 }
 
 // matrix: B11

@@ -118,6 +118,7 @@ pub(super) enum What {
         task: u64,
         outcome: Outcome,
         peak: Option<Bytes>,
+        took_ms: Option<u64>,
     },
     Failed {
         task: u64,
@@ -515,7 +516,9 @@ impl Attendant {
 /// The end of a job, when that is what was reported.
 fn ending(report: Report) -> Option<(u64, About, What)> {
     match report {
-        Report::Done { task, about, outcome, peak } => Some((task, about, What::Done { task, outcome, peak })),
+        Report::Done { task, about, outcome, peak, took_ms } => {
+            Some((task, about, What::Done { task, outcome, peak, took_ms }))
+        }
         Report::Failed { task, about, class, error, leaving } => {
             let error = if tells_of_lost_gpu(&error) { format!("lost its GPU: {error}") } else { error };
             Some((task, about, What::Failed { task, class, error, leaving }))

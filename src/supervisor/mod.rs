@@ -122,6 +122,8 @@ pub enum Notice {
         outcome: Outcome,
         /// The most memory that it took.
         peak: Option<Bytes>,
+        /// How long it took by the worker's own clock, milliseconds, when it did all of its work.
+        took_ms: Option<u64>,
     },
     /// Its job ended badly.
     Failed {
@@ -348,10 +350,10 @@ impl Supervisor {
                 (view.step, view.permille) = (step, permille.min(1000));
                 Some(Notice::Progress { worker, task })
             }
-            What::Done { task, outcome, peak } => {
+            What::Done { task, outcome, peak, took_ms } => {
                 one.task = None;
                 self.step(&worker, Event::Done, now);
-                Some(Notice::Done { worker, task, outcome, peak })
+                Some(Notice::Done { worker, task, outcome, peak, took_ms })
             }
             What::Failed { task, class, error, leaving } => {
                 one.task = None;

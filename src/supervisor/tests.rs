@@ -209,7 +209,10 @@ async fn whoever_does_not_speak_the_protocol_is_killed() {
 
 /// A line of shell that reports the end of a job.
 fn done(task: u64, about: About, outcome: Outcome) -> String {
-    format!("echo '{}' >&0;", serde_json::to_string(&Report::Done { task, about, outcome, peak: None }).unwrap())
+    format!(
+        "echo '{}' >&0;",
+        serde_json::to_string(&Report::Done { task, about, outcome, peak: None, took_ms: None }).unwrap()
+    )
 }
 
 // matrix: E9
@@ -232,7 +235,10 @@ async fn a_result_that_is_told_twice_counts_once() {
     let mut rig = Rig::fake(&format!("read order; {told} {told} sleep 1000"));
     rig.ready().await;
     rig.run(1, params(), LONG);
-    assert_eq!(rig.notice().await, Notice::Done { worker: worker(), task: 1, outcome: Outcome::Params, peak: None });
+    assert_eq!(
+        rig.notice().await,
+        Notice::Done { worker: worker(), task: 1, outcome: Outcome::Params, peak: None, took_ms: None }
+    );
     assert_eq!(rig.down().await, "reported the end of job 1, which it does not have");
 }
 

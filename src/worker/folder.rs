@@ -150,6 +150,11 @@ impl Folder {
         }
     }
 
+    /// Whether the sector of this work folder is finished, or about to be.
+    pub fn is_of_finished(path: &Path) -> bool {
+        path.join(FINALIZED).exists()
+    }
+
     /// Whose files are here. Another sector's are never touched.
     pub fn standing(&self, sector: &SectorRef) -> Result<Standing, JobError> {
         let Some(manifest) = self.read::<Manifest>(MANIFEST)? else { return Ok(Standing::Unclaimed) };

@@ -85,12 +85,14 @@ pub struct Jobs {
     prover: Prover,
     /// Processor milliseconds of the last SNARK; 0 before the first. Its progress can only be told from this.
     last_snark_ms: AtomicU64,
+    /// The present job goes on from what an earlier attempt left, or finds everything there.
+    resumed: AtomicBool,
 }
 
 impl Jobs {
     /// Jobs done with this prover.
     pub const fn new(prover: Prover) -> Self {
-        Self { prover, last_snark_ms: AtomicU64::new(0) }
+        Self { prover, last_snark_ms: AtomicU64::new(0), resumed: AtomicBool::new(false) }
     }
 
     /// Runs one job to its end. Blocks; may panic where the library does.
@@ -98,15 +100,28 @@ impl Jobs {
     /// # Errors
     /// [`JobError`]; the files are then such that the same job can be run again.
     pub fn run(&self, job: &Job, say: Say<'_>) -> Result<Outcome, JobError> {
+        self.resumed.store(false, Ordering::Relaxed);
         match job {
             Job::PreCommit1 { sector, files, fresh } => self.precommit1(sector, files, *fresh, say),
             Job::PreCommit2 { sector, files } => self.precommit2(sector, files, say),
             Job::Commit { sector, files, sealed, seed } => self.commit(sector, files, sealed, *seed, say),
-            Job::Finalize { sector, files, to } => finalize(sector, files, to, say),
+            Job::Finalize { sector, files, to } => {
+                self.resumes(Folder::is_of_finished(&files.work));
+                finalize(sector, files, to, say)
+            }
             Job::Aggregate { miner, proof, sectors } => aggregate(self.prover, *miner, *proof, sectors, say),
             Job::Remove { miner, number, files } => remove(*miner, *number, files, say),
             Job::Params { size, mirror } => self.params(*size, mirror.as_deref(), say),
         }
+    }
+
+    /// Whether the last job did all of its work, so that what it took says what such a job takes.
+    pub fn did_all(&self) -> bool {
+        !self.resumed.load(Ordering::Relaxed)
+    }
+
+    fn resumes(&self, is_so: bool) {
+        self.resumed.fetch_or(is_so, Ordering::Relaxed);
     }
 
     fn precommit1(
@@ -130,12 +145,14 @@ impl Jobs {
         }
         let key = Key::of_replica(sector);
         if folder.kept(Kept::PreCommit1, &key)?.is_some() && layers_are_whole(&files.cache, size) {
+            self.resumes(true);
             return Ok(Outcome::PreCommit1);
         }
         folder.forget(&[Kept::PreCommit1, Kept::PreCommit2, Kept::Vanilla, Kept::Proof])?;
         let replica = replica(sector, files);
         say("checking layers", 0);
         let mut ledger = Ledger::open(self.prover, &folder, replica)?;
+        self.resumes(ledger.valid_layers() > 0);
         // the library extends the file and takes what is in it as data
         File::create(&files.sealed).doing("cannot empty", &files.sealed)?;
         let (mut trouble, mut polls) = (Ok(()), 0u32);
@@ -165,6 +182,7 @@ impl Jobs {
         if let Some(sealed) = kept_commitments(&folder, &key)?
             && replica_is_whole(files, size)
         {
+            self.resumes(true);
             return Ok(Outcome::PreCommit2 { sealed });
         }
         let phase1 = folder.kept(Kept::PreCommit1, &key)?.filter(|_| layers_are_whole(&files.cache, size));
@@ -219,10 +237,14 @@ impl Jobs {
         if let Some(proof) = folder.kept(Kept::Proof, &key)?.and_then(|text| proof_bytes(&text))
             && proofs::verify_porep(self.prover, &statement, &proof)?
         {
+            self.resumes(true);
             return Ok(Outcome::Commit { porep: to_hex(&proof) });
         }
         let vanilla = match folder.kept(Kept::Vanilla, &key)? {
-            Some(vanilla) => vanilla,
+            Some(vanilla) => {
+                self.resumes(true);
+                vanilla
+            }
             None => {
                 say("vanilla proof", 10);
                 let vanilla = stages::vanilla(self.prover, &replica(sector, files), sealed, seed)?;

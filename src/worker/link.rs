@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn done(task: u64) -> Report {
-        Report::Done { task, about: running(task).about, outcome: Outcome::Params, peak: None }
+        Report::Done { task, about: running(task).about, outcome: Outcome::Params, peak: None, took_ms: None }
     }
 
     struct Daemon(BufReader<UnixStream>);

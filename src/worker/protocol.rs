@@ -273,6 +273,10 @@ pub enum Report {
         /// The most memory that the worker had to itself meanwhile, when it could be measured.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peak: Option<Bytes>,
+        /// How long it took, milliseconds, when all of its work was done: not when it went on from what an earlier
+        /// attempt had left, or found everything there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took_ms: Option<u64>,
     },
     /// The job ended badly.
     Failed {
@@ -357,7 +361,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&last).unwrap(), text);
 
         let outcome = Outcome::Commit { porep: "c0".to_owned() };
-        let done = Report::Done { task: 3, about: About { stage: Some(Stage::Commit), ..about }, outcome, peak: None };
+        let of = About { stage: Some(Stage::Commit), ..about };
+        let done = Report::Done { task: 3, about: of, outcome, peak: None, took_ms: None };
         let about = nothing.replacen("null", "\"commit\"", 1);
         let text =
             format!(r#"{{"report":"done","task":3,"about":{about},"outcome":{{"outcome":"commit","porep":"c0"}}}}"#);

@@ -179,12 +179,15 @@ impl Server {
         for (task, job) in todo {
             let about = job.about();
             self.footprint.begin();
+            let begun = clock::monotonic();
             let say = |step: &str, permille| self.say(&Report::Progress { task, step: step.to_owned(), permille });
             // after a panic nothing of the library's state is used again: the process ends
             match catch_unwind(AssertUnwindSafe(|| jobs.run(&job, &say))) {
                 Ok(Ok(outcome)) => {
                     let peak = self.footprint.peak();
-                    self.end(Report::Done { task, about, outcome, peak });
+                    let took = clock::monotonic().saturating_duration_since(begun);
+                    let took_ms = jobs.did_all().then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+                    self.end(Report::Done { task, about, outcome, peak, took_ms });
                 }
                 Ok(Err(JobError { class, error })) => {
                     self.end(Report::Failed { task, about, class, error, leaving: false });

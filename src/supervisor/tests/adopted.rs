@@ -178,7 +178,8 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     let wanted = spec("exit 0", &[]);
     let old = tokio::task::spawn_blocking(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
+        let done =
+            Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None, took_ms: None };
         writeln!(socket, "{}", said(older)).unwrap();
         // what this version never said
         writeln!(socket, r#"{{"report":"mood"}}"#).unwrap();
@@ -192,7 +193,7 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     site.rig.wanted.insert(worker(), wanted);
     assert_eq!(
         site.rig.notice().await,
-        Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }
+        Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None, took_ms: None }
     );
     assert_eq!(joined(old).await.trim(), r#"{"order":"leave"}"#);
 }
@@ -213,13 +214,16 @@ async fn of_two_workers_in_one_place_the_one_with_a_job_stays() {
 #[tokio::test]
 async fn what_ended_without_a_daemon_is_told_once_and_acknowledged() {
     let mut site = Site::new();
-    let report = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
+    let report = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None, took_ms: None };
     let ended = Hello { ended: Some((running(5), Box::new(report))), ..hello(Some(identity())) };
     let (_, answer) = site.pretend(said(ended));
     assert_eq!(site.adopt().await, [Adopted { worker: worker(), job: Some(running(5)) }]);
     let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
     let notice = site.rig.supervisor.on(event, site.rig.now);
-    assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }));
+    assert_eq!(
+        notice,
+        Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None, took_ms: None })
+    );
     site.rig.supervisor.acknowledge(&worker(), 5);
     assert_eq!(joined(answer).await.trim(), r#"{"order":"ack","task":5}"#);
 }
@@ -239,7 +243,8 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
                 socket
             };
             drop(greet(&busy));
-            let done = Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None };
+            let done =
+                Report::Done { task: 5, about: params().about(), outcome: Outcome::Params, peak: None, took_ms: None };
             let again = if lost {
                 let ended = Some((running(5), Box::new(done)));
                 greet(&Hello { ended, ..forgetful })
@@ -253,7 +258,10 @@ async fn a_lost_connection_is_made_again_with_the_job_where_it_was() {
         assert_eq!(site.adopt().await.len(), 1);
         let event = timeout(LONG, site.rig.events.recv()).await.unwrap().unwrap();
         let notice = site.rig.supervisor.on(event, site.rig.now);
-        assert_eq!(notice, Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None }));
+        assert_eq!(
+            notice,
+            Some(Notice::Done { worker: worker(), task: 5, outcome: Outcome::Params, peak: None, took_ms: None })
+        );
         drop(site);
         joined(old).await;
     }

@@ -110,6 +110,31 @@ fn stages_that_are_done_are_not_done_again() {
     assert_eq!(fs::read(site.layer(1)).unwrap(), vec![0xee; 2048]);
 }
 
+/// Estimates and deadlines come from what stages took: an answer at once, or half a stage, says nothing of that.
+#[test]
+fn only_a_job_that_did_all_of_its_work_says_what_it_takes() {
+    let site = site();
+    let jobs = Jobs::new(Prover::Simulated);
+    let did_all = |job: &Job| {
+        let outcome = jobs.run(job, &|_, _| ()).unwrap();
+        (outcome, jobs.did_all())
+    };
+    let (sector, files, to) = (site.sector.clone(), site.files.clone(), site.files.clone());
+    let first = Job::PreCommit1 { sector: sector.clone(), files: files.clone(), fresh: false };
+    let second = Job::PreCommit2 { sector: sector.clone(), files: files.clone() };
+    assert_eq!([did_all(&first).1, did_all(&first).1], [true, false]);
+    site.cut_precommit1(1);
+    assert!(!did_all(&first).1, "it went on from a layer");
+    let (Outcome::PreCommit2 { sealed }, true) = did_all(&second) else { panic!("not done, or not all of it") };
+    assert!(!did_all(&second).1);
+    let commit = Job::Commit { sector: sector.clone(), files: files.clone(), sealed, seed: SEED };
+    assert_eq!([did_all(&commit).1, did_all(&commit).1], [true, false]);
+    fs::remove_file(site.output("proof.json")).unwrap();
+    assert!(!did_all(&commit).1, "the vanilla proof was kept");
+    let finalize = Job::Finalize { sector, files, to };
+    assert_eq!([did_all(&finalize).1, did_all(&finalize).1], [true, false]);
+}
+
 // matrix: B4, F14, B2
 #[test]
 fn a_killed_precommit1_keeps_the_layers_that_reached_the_disk() {
