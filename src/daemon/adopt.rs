@@ -53,15 +53,27 @@ impl World {
     fn took_over(&mut self, adopted: Vec<Adopted>) {
         for Adopted { worker: id, job } in adopted {
             let worker = Assignee { slot: id.slot.clone(), instance: id.instance };
-            if let Some((id, task)) = job.and_then(|job| placed(&job, &worker)) {
-                tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on");
-                self.tasks.insert(id, task);
+            if let Some(job) = job {
+                self.remember(&job, &worker);
             }
             if let Some(spec) = self.supervisor.spec_of(&id) {
                 self.machine.remember(&worker, spec);
             }
             // one that is not wanted any more is asked to leave by the first turn, once its job is done
             self.started.insert(worker);
+        }
+    }
+}
+
+impl World {
+    /// Knows a job again that an earlier daemon gave.
+    pub(super) fn remember(&mut self, job: &Running, worker: &Assignee) {
+        if let Some((id, task)) = placed(job, worker) {
+            tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on");
+            self.tasks.insert(id, task);
+        } else if let Some(number) = job.about.sector {
+            tracing::warn!(sector = %number, slot = %worker, "a job of another version of seald goes on");
+            self.unplaced.insert(job.task, (number, worker.clone()));
         }
     }
 }

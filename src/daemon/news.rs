@@ -44,6 +44,14 @@ impl World {
         if let Notice::Done { worker, task, .. } | Notice::Failed { worker, task, .. } = &notice {
             news.ended.push((worker.clone(), *task));
         }
+        if let Notice::Done { task, .. }
+        | Notice::Failed { task, .. }
+        | Notice::Lost { task, .. }
+        | Notice::Void { task, .. }
+        | Notice::Stopped { task, .. } = &notice
+        {
+            self.unplaced.remove(task);
+        }
         let out_of_memory = matches!(notice, Notice::Lost { out_of_memory: true, .. });
         match notice {
             Notice::Ready { .. } | Notice::Progress { .. } => {}
@@ -74,8 +82,8 @@ impl World {
                 }
                 self.on_failed(task, class, error, now, news);
             }
-            Notice::NotTaken { worker, task } => {
-                tracing::info!(slot = %worker, task, "a job did not reach its worker, which is gone: it is given again");
+            Notice::Void { worker, task } => {
+                tracing::info!(slot = %worker, task, "nothing is known of what came of a job: it is given again");
                 self.on_stopped(task);
             }
             Notice::Stopped { worker, task } => {

@@ -60,6 +60,10 @@ impl World {
         let paused = self.pauses.get(&number).filter(|pause| pause.until > now);
         let busy = task
             .map(|task| format!("{} on {}", task.stage.as_str(), task.worker))
+            .or_else(|| {
+                let (_, worker) = self.unplaced.values().find(|(at, _)| *at == number)?;
+                Some(format!("a job of another version of seald on {worker}"))
+            })
             .or_else(|| self.errand_of.get(&number).map(|doing| (*doing).to_owned()))
             .or_else(|| paused.map(|pause| format!("the node: {}", pause.why)));
         SectorSeen { record: record.clone(), facts: self.facts(record), busy }

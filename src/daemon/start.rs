@@ -139,6 +139,7 @@ pub(super) async fn world(
         devnet_started: false,
         started: BTreeSet::new(),
         tasks: BTreeMap::new(),
+        unplaced: BTreeMap::new(),
         aggregating: BTreeMap::new(),
         suspects: BTreeMap::new(),
         // more than a thousand jobs a millisecond are not given

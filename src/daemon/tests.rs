@@ -27,7 +27,7 @@ use crate::{
     store::StoreError,
     supervisor::{Notice, WorkerId},
     units::{AttoFil, Epoch, SectorNumber, SectorSize},
-    worker::protocol::Outcome,
+    worker::protocol::{About, Outcome, Running},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -245,6 +245,20 @@ async fn a_stage_takes_what_its_worker_says_and_not_how_long_a_daemon_was_away()
         let stored = world.store.durations().await.unwrap().first().map(|(_, _, ms, _)| *ms);
         assert_eq!((world.durations.get(&Stage::PreCommit1).copied(), stored), (known, known));
     }
+}
+
+#[tokio::test]
+async fn a_sector_at_which_another_version_works_is_busy_until_that_ends() {
+    let mut bench = bench().await;
+    bench.pre_committed().await;
+    let worker = WorkerId { slot: "cpu".parse().unwrap(), instance: 0 };
+    let about = About { stage: None, sector: Some(number()), ticket: None, seed: None };
+    let job = Running { task: 9, about, note: "of another version".to_owned(), started: NOW, deadline: NOW };
+    bench.world.remember(&job, &Assignee { slot: worker.slot.clone(), instance: 0 });
+    let busy = |world: &World| world.observed(NOW).sectors[&number()].busy.clone();
+    assert_eq!(busy(&bench.world).as_deref(), Some("a job of another version of seald on cpu/0"));
+    bench.world.on_notice(Notice::Void { worker, task: 9 }, crate::clock::monotonic(), NOW, &mut News::default());
+    assert_eq!(busy(&bench.world), None);
 }
 
 // matrix: B11

@@ -146,6 +146,8 @@ pub struct World {
     pub started: BTreeSet<Assignee>,
     /// Stages under way.
     pub tasks: BTreeMap<u64, Task>,
+    /// Jobs that an earlier daemon gave and that are not understood: at which sector who works.
+    pub unplaced: BTreeMap<u64, (SectorNumber, Assignee)>,
     /// Workers that gave wrong bytes, and for which sectors: one is the sector's trouble, more are the worker's.
     pub suspects: BTreeMap<Assignee, BTreeSet<SectorNumber>>,
     /// Aggregations under way: of which batch, and of which proofs.

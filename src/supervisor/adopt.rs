@@ -248,7 +248,7 @@ async fn look(mut unit: Unit) -> Found {
 
 async fn first_line(unit: &mut Unit) -> Option<Report> {
     match unit.next().await {
-        Seen::Control(line) if !line.cut => serde_json::from_str(&line.text).ok(),
+        Seen::Control(line) if !line.cut => Report::read(&line.text),
         Seen::Control(_) | Seen::Closed | Seen::Log(_) | Seen::Gone | Seen::Exited(_) => None,
     }
 }

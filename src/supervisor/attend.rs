@@ -130,6 +130,10 @@ pub(super) enum What {
     NotTaken {
         task: u64,
     },
+    /// The job ended, and what came of it is told in words of another version.
+    Unclear {
+        task: u64,
+    },
     /// It is about to end, or is gone and nobody knows how yet.
     Leaving,
     Exited(Exit),
@@ -405,11 +409,13 @@ impl Attendant {
 
     /// Takes one line of the process, or says why it cannot be trusted any longer.
     fn report(&mut self, line: &Line) -> Result<(), String> {
-        let report = serde_json::from_str::<Report>(&line.text).ok().filter(|_| !line.cut);
+        let report = Report::read(&line.text).filter(|_| !line.cut);
         let report = match report {
             Some(report) => report,
-            // of another version: what it found is in the sector's folder, and the same job asks for it again
-            None if self.protocol != PROTOCOL => Report::Heartbeat,
+            None if self.protocol != PROTOCOL => {
+                self.hear_of_another_version(&line.text);
+                return Ok(());
+            }
             None => {
                 let start = line.text.chars().take(80).collect::<String>();
                 return Err(format!("sent a line that cannot be read: {start:?}"));
@@ -433,10 +439,25 @@ impl Attendant {
         }
         let Some((task, about, what)) = ending(report) else { return Ok(()) };
         if self.task != Some((task, about)) {
+            if self.protocol != PROTOCOL && self.task.is_some_and(|(mine, _)| mine == task) {
+                self.ended(What::Unclear { task });
+                return Ok(());
+            }
             return Err(format!("reported the end of job {task}, which it does not have"));
         }
         self.ended(what);
         Ok(())
+    }
+
+    /// A line in words of another version. Of the end of its job is understood that it came: what was found is in the
+    /// sector's folder, and the same job asks for it again.
+    fn hear_of_another_version(&mut self, text: &str) {
+        self.silence = timer(self.limits.silence);
+        let told = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+        let is_end = matches!(told["report"].as_str(), Some("done" | "failed"));
+        if let Some((task, _)) = self.task.filter(|(task, _)| is_end && told["task"].as_u64() == Some(*task)) {
+            self.ended(What::Unclear { task });
+        }
     }
 
     /// Its job ended. One that leaves after it may wait until that is recorded, and not for ever.
@@ -485,6 +506,10 @@ impl Attendant {
         match ended.and_then(|(_, report)| ending(*report)).filter(|(ended, _, _)| *ended == task) {
             Some((_, _, what)) => {
                 self.ended(what);
+                Ok(())
+            }
+            None if self.protocol != PROTOCOL => {
+                self.ended(What::Unclear { task });
                 Ok(())
             }
             None => Err(format!("lost job {task} with its connection")),

@@ -136,8 +136,9 @@ pub enum Notice {
         /// The error with its causes.
         error: String,
     },
-    /// The job did not reach its worker: nobody's failure, and as if it had not been given.
-    NotTaken {
+    /// The job is as if it had not been given, and nobody's failure: it did not reach its worker, or its end was told in
+    /// words of another version.
+    Void {
         /// Who.
         worker: WorkerId,
         /// Which job.
@@ -363,7 +364,12 @@ impl Supervisor {
             What::NotTaken { task } => {
                 one.task = None;
                 self.step(&worker, Event::NotTaken, now);
-                Some(Notice::NotTaken { worker, task })
+                Some(Notice::Void { worker, task })
+            }
+            What::Unclear { task } => {
+                one.task = None;
+                self.step(&worker, Event::Failed, now);
+                Some(Notice::Void { worker, task })
             }
             What::Leaving => {
                 self.step(&worker, Event::Leaving, now);

@@ -163,7 +163,7 @@ async fn a_job_that_did_not_reach_its_worker_is_nobodys_failure() {
     let closed = timeout(LONG, rig.events.recv()).await.unwrap().unwrap();
     rig.run(7, params(), LONG);
     assert_eq!(rig.supervisor.on(closed, rig.now), None);
-    assert_eq!(rig.notice().await, Notice::NotTaken { worker: worker(), task: 7 });
+    assert_eq!(rig.notice().await, Notice::Void { worker: worker(), task: 7 });
     assert_eq!((rig.view().state, rig.view().task), ("stopping", None));
 }
 

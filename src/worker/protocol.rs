@@ -10,11 +10,15 @@ use crate::{
     sector::{Class, Sealed, Stage},
     units::{Bytes, Hash32, MinerId, SealProof, SectorNumber, SectorSize, SlotName, UnixMillis},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// Raised whenever a message changes its meaning.
 pub const PROTOCOL: u32 = 3;
+
+/// The protocol of a worker that says of its job what this version has no words for.
+pub const FOREIGN: u32 = 0;
 
 /// Daemon to worker.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on its way")]
@@ -201,7 +205,7 @@ pub struct Hello {
     pub identity: Option<Identity>,
     /// What it was started as, in the words of whoever started it.
     #[serde(default)]
-    pub spec: Option<serde_json::Value>,
+    pub spec: Option<Value>,
     /// What keeps it from writing elsewhere and from the network, or why nothing does.
     #[serde(default)]
     pub sandbox: Option<String>,
@@ -211,6 +215,19 @@ pub struct Hello {
     /// A job whose end nobody has acknowledged, and how it ended.
     #[serde(default)]
     pub ended: Option<(Running, Box<Report>)>,
+}
+
+impl Hello {
+    /// A hello of another version, of whose jobs cannot be said what they are: of one that is under way only what is
+    /// understood, and of an end nothing. What such a job gave is in its sector's folder.
+    fn of_another_version(line: &str) -> Option<Self> {
+        let mut told: Value = serde_json::from_str(line).ok()?;
+        let said = told.as_object_mut()?;
+        let running = said.remove("running").filter(|running| !running.is_null());
+        said.remove("ended");
+        let Ok(Report::Hello(hello)) = serde_json::from_value(told) else { return None };
+        Some(Self { protocol: FOREIGN, running: running.as_ref().map(Running::understood), ..*hello })
+    }
 }
 
 /// Which process a worker is: no two in the life of a machine say the same.
@@ -243,6 +260,37 @@ pub struct Running {
     pub started: UnixMillis,
     /// Until when it may run.
     pub deadline: UnixMillis,
+}
+
+impl Running {
+    /// What is understood of a job: its number, and above all its sector, which nobody else may work at meanwhile.
+    fn understood(told: &Value) -> Self {
+        fn one<T: DeserializeOwned>(told: Option<&Value>, name: &str) -> Option<T> {
+            serde_json::from_value(told?.get(name)?.clone()).ok()
+        }
+        let (told, about) = (Some(told), told.get("about"));
+        Self {
+            task: one(told, "task").unwrap_or_default(),
+            about: About {
+                stage: one(about, "stage"),
+                sector: one(about, "sector"),
+                ticket: one(about, "ticket"),
+                seed: one(about, "seed"),
+            },
+            note: one(told, "note").unwrap_or_default(),
+            started: one(told, "started").unwrap_or_default(),
+            // not to be ended for what is not understood
+            deadline: one(told, "deadline").unwrap_or(UnixMillis::new(i64::MAX)),
+        }
+    }
+}
+
+impl Report {
+    /// Reads a line of a worker. A hello of any version is understood as far as that goes.
+    pub fn read(line: &str) -> Option<Self> {
+        let foreign = || Some(Self::Hello(Box::new(Hello::of_another_version(line)?)));
+        serde_json::from_str(line).ok().or_else(foreign)
+    }
 }
 
 /// Worker to daemon.
@@ -400,6 +448,20 @@ mod tests {
         };
         let mut text = serde_json::to_value(Report::Hello(Box::new(full.clone()))).unwrap();
         text["more"] = "that is not known here".into();
-        assert_eq!(serde_json::from_value::<Report>(text).unwrap(), Report::Hello(Box::new(full)));
+        assert_eq!(Report::read(&text.to_string()).unwrap(), Report::Hello(Box::new(full.clone())));
+
+        // words that are not known here: its job is known by its sector, the end of one is not
+        let mut text = text.clone();
+        text["running"]["about"] = serde_json::json!({ "stage": "window_post", "sector": 8, "partition": 1 });
+        text["ended"][1]["class"] = "weather".into();
+        let Some(Report::Hello(hello)) = Report::read(&text.to_string()) else { panic!("{text}") };
+        let job = hello.running.unwrap();
+        assert_eq!((hello.protocol, hello.identity, hello.ended), (FOREIGN, full.identity.clone(), None));
+        assert_eq!((job.task, job.about.stage, job.note.as_str()), (1, None, "n"));
+        assert_eq!(job.about.sector, Some(SectorNumber::try_from(8).unwrap()));
+        text["running"] = Value::Null;
+        let Some(Report::Hello(hello)) = Report::read(&text.to_string()) else { panic!("{text}") };
+        assert_eq!((hello.protocol, hello.running), (FOREIGN, None));
+        assert_eq!(Report::read(r#"{"report":"gone"}"#), None);
     }
 }

@@ -198,6 +198,35 @@ async fn a_worker_of_another_version_keeps_its_job_and_leaves_after_it() {
     assert_eq!(joined(old).await.trim(), r#"{"order":"leave"}"#);
 }
 
+/// Not a word of what it does is known here, but for which sector it is.
+#[tokio::test]
+async fn a_worker_whose_job_is_not_understood_finishes_it_and_leaves() {
+    let mut site = Site::new();
+    let busy = said(Hello { running: Some(running(5)), ..hello(Some(identity())) });
+    let about = r#"{"stage":null,"sector":null"#;
+    assert!(busy.contains(about));
+    let busy = busy.replace(about, r#"{"stage":"window_post","sector":8"#);
+    let listener = UnixListener::bind(site.door()).unwrap();
+    let newer = tokio::task::spawn_blocking(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        writeln!(socket, "{busy}").unwrap();
+        writeln!(socket, r#"{{"report":"done","task":5,"outcome":{{"outcome":"window_post"}}}}"#).unwrap();
+        let mut order = String::new();
+        BufReader::new(socket).read_line(&mut order).unwrap();
+        order
+    });
+    let adopted = site.adopt().await;
+    let [Adopted { job: Some(Running { task: 5, about: About { stage: None, sector, .. }, .. }), .. }] = &adopted[..]
+    else {
+        panic!("{adopted:?} {:?}", site.rig.supervisor.strangers().next())
+    };
+    assert_eq!(*sector, Some(SectorNumber::try_from(8).unwrap()));
+    assert_eq!(site.rig.view().state, "busy");
+    site.rig.wanted.insert(worker(), spec("exit 0", &[]));
+    assert_eq!(site.rig.notice().await, Notice::Void { worker: worker(), task: 5 });
+    assert_eq!(joined(newer).await.trim(), r#"{"order":"leave"}"#);
+}
+
 #[tokio::test]
 async fn of_two_workers_in_one_place_the_one_with_a_job_stays() {
     let mut site = Site::new();
