@@ -207,6 +207,35 @@ async fn whoever_does_not_speak_the_protocol_is_killed() {
     assert_eq!(rig.down().await, "reported the end of job 1, which it does not have");
 }
 
+/// What was started in a unit outlives the connection, so that it has to be told.
+#[tokio::test]
+async fn a_unit_that_does_not_speak_the_protocol_is_sent_away() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let hello = |protocol: u32, prover: &str| {
+        format!(r#"{{"report":"hello","protocol":{protocol},"version":"0","prover":"{prover}"}}"#)
+    };
+    for (says, why) in [
+        (hello(9, "simulated"), "is version 0 and speaks protocol 9, this seald speaks 3"),
+        (hello(3, "real"), "runs the real prover instead of the simulated one"),
+        (hello(3, "simulated"), "did not say which process it is"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rig = Rig::fake("");
+        rig.wanted.get_mut(&worker()).unwrap().life = Life::Outlives;
+        rig.supervisor.places.spawn = folder.path().join("spawn.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&rig.supervisor.places.spawn).unwrap();
+        let told = tokio::task::spawn_blocking(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(&socket).lines();
+            lines.next().unwrap().unwrap();
+            writeln!(&socket, "{says}").unwrap();
+            lines.next().unwrap().unwrap()
+        });
+        assert_eq!(rig.down().await, why);
+        assert_eq!(timeout(LONG, told).await.unwrap().unwrap(), r#"{"order":"leave"}"#);
+    }
+}
+
 /// A line of shell that reports the end of a job.
 fn done(task: u64, about: About, outcome: Outcome) -> String {
     format!(

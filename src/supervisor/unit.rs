@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     clock,
-    worker::{INVOCATION, process, protocol::Identity},
+    worker::{
+        INVOCATION, process,
+        protocol::{Identity, Order},
+    },
 };
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
@@ -196,7 +199,7 @@ impl Unit {
         wire.write.write_all(format!("{line}\n").as_bytes()).await
     }
 
-    /// Signals the process. What it started goes with its unit. One that is not known can only be left alone.
+    /// Signals the process. What it started goes with its unit. One that is not known is sent away.
     pub fn signal(&mut self, signal: Signal) {
         match &self.known {
             Some(known) => {
@@ -205,8 +208,15 @@ impl Unit {
                     pidfd_send_signal(known.handle.get_ref(), signal).unwrap_or_default();
                 }
             }
-            // without a daemon it leaves by itself: nobody heard its hello
-            None => self.wire = None,
+            None => self.send_away(),
+        }
+    }
+
+    /// One that was not believed has no job, and without this order it would wait for another daemon.
+    fn send_away(&mut self) {
+        if let (Some(wire), Ok(line)) = (self.wire.take(), serde_json::to_string(&Order::Leave)) {
+            // whoever is gone has left
+            wire.write.try_write(format!("{line}\n").as_bytes()).unwrap_or_default();
         }
     }
 
