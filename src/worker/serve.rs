@@ -103,11 +103,16 @@ pub fn end_with_parent() {
     });
 }
 
+/// Starts a thread that this worker is nothing without.
 fn start(name: &str, run: impl FnOnce() + Send + 'static) {
-    if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(run) {
+    if let Err(error) = spawn(name, run) {
         eprintln!("cannot start the thread {name}: {error}");
         exit(i32::from(EXIT_OPTIONS));
     }
+}
+
+fn spawn<F: FnOnce() + Send + 'static>(name: &str, run: F) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
 /// Who this worker is, and where later daemons find it.
@@ -167,6 +172,8 @@ struct Orders {
     lines: BufReader<UnixStream>,
     visit: Visit,
 }
+
+type Listening = Box<dyn FnOnce() + Send>;
 
 impl Server {
     fn greet(&self, socket: UnixStream) -> io::Result<Orders> {
@@ -254,22 +261,26 @@ impl Server {
     fn open_door(self: Arc<Self>) {
         let Some(door) = &self.door else { return };
         loop {
-            let visitor = door.listener.accept().and_then(|(socket, _)| {
-                require_friend(&socket)?;
-                self.greet(socket)
-            });
-            match visitor {
-                Ok(orders) => {
-                    let server = Arc::clone(&self);
-                    start("orders", move || server.listen(orders));
-                }
-                Err(error) => {
-                    eprintln!("a daemon that wanted to connect was not let in: {error}");
-                    // without descriptors every attempt fails at once
-                    thread::sleep(HEARTBEAT);
-                }
+            let visitor = door.listener.accept();
+            // without descriptors every attempt fails at once
+            let pause = visitor.is_err();
+            if let Err(error) = visitor.and_then(|(socket, _)| self.let_in(socket, spawn)) {
+                eprintln!("a daemon that wanted to connect was not let in: {error}");
+            }
+            if pause {
+                thread::sleep(HEARTBEAT);
             }
         }
+    }
+
+    /// Greets a daemon and listens to it in a thread that `spawn` starts. Where that fails the job goes on, and the
+    /// daemon may come again.
+    fn let_in(self: &Arc<Self>, socket: UnixStream, spawn: fn(&str, Listening) -> io::Result<()>) -> io::Result<()> {
+        require_friend(&socket)?;
+        let orders = self.greet(socket)?;
+        let (server, visit) = (Arc::clone(self), orders.visit);
+        let listening = spawn("orders", Box::new(move || server.listen(orders)));
+        listening.inspect_err(|_| self.link.part(visit))
     }
 
     fn beat(&self) {
@@ -353,4 +364,34 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_cannot_be_listened_to_does_not_end_a_worker_and_its_job() {
+        let hello = Hello {
+            protocol: PROTOCOL,
+            version: "0".to_owned(),
+            prover: "simulated".to_owned(),
+            identity: None,
+            spec: None,
+            sandbox: None,
+            running: None,
+            ended: None,
+        };
+        let (link, jobs) = (Link::new(hello, Life::Outlives), sync_channel(1).0);
+        let server = Arc::new(Server { link, door: None, jobs, footprint: Footprint::default() });
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let error = server.let_in(theirs, |_, _| Err(io::ErrorKind::WouldBlock.into())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(BufReader::new(ours).lines().count(), 1, "it is greeted and parted with");
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        server.let_in(theirs, spawn).unwrap();
+        server.say(&Report::Heartbeat);
+        let heard: Vec<_> = BufReader::new(&ours).lines().take(2).map(Result::unwrap).collect();
+        assert_eq!(heard[1], r#"{"report":"heartbeat"}"#);
+    }
 }
