@@ -1,15 +1,15 @@
 //! Workers that an earlier daemon started: what they have is known again before anything is planned.
 //!
-//! Adopt, then plan, then start. A stage that is under way makes its sector busy, so that nobody else gets it. A job that
-//! cannot be placed (an aggregate, a sector that is gone) is left to finish, and what comes of it is dropped: it is
-//! cheap, or lies in the sector's folder, where the same stage finds it.
+//! Adopt, then plan, then start. A stage that is under way makes its sector busy, an aggregation its batch, so that nobody
+//! else gets them. A job that cannot be placed (of another version, or of a sector that is gone) is left to finish, and
+//! what comes of it is dropped: it lies in the sector's folder, where the same stage finds it.
 
 use super::world::{Task, World};
 use crate::{
     plan::Assignee,
-    sector::{Attempt, Stage},
+    sector::{Attempt, MessageId, Stage},
     supervisor::Adopted,
-    units::{RepoName, UnixMillis},
+    units::{Hash32, RepoName, SectorNumber, UnixMillis},
     worker::protocol::Running,
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,22 @@ pub struct Note {
 }
 
 impl Note {
+    /// As a worker keeps it.
+    pub fn to_text(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+/// What a later daemon must know of an aggregation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AggregateNote {
+    /// The batch it is for.
+    pub batch: MessageId,
+    /// Of which proofs it is made: sectors with their seeds.
+    pub of: Vec<(SectorNumber, Hash32)>,
+}
+
+impl AggregateNote {
     /// As a worker keeps it.
     pub fn to_text(&self) -> String {
         serde_json::json!(self).to_string()
@@ -71,6 +87,10 @@ impl World {
         if let Some((id, task)) = placed(job, worker) {
             tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on");
             self.tasks.insert(id, task);
+        } else if let Ok(AggregateNote { batch, of }) = serde_json::from_str(&job.note) {
+            tracing::info!(message = %batch.0, sectors = of.len(), slot = %worker, "an aggregation goes on");
+            self.handling.insert(batch.clone());
+            self.aggregating.insert(job.task, (batch, of));
         } else if let Some(number) = job.about.sector {
             tracing::warn!(sector = %number, slot = %worker, "a job of another version of seald goes on");
             self.unplaced.insert(job.task, (number, worker.clone()));

@@ -1,7 +1,7 @@
 //! Carries a plan out: one small function per kind of action, free of decisions.
 
 use super::{
-    adopt::Note,
+    adopt::{AggregateNote, Note},
     compose::Draught,
     connect,
     errands::{Done, Miner},
@@ -252,7 +252,8 @@ impl World {
         let task = self.next_task();
         let who = WorkerId { slot: worker.slot.clone(), instance: worker.instance };
         let (deadline, usual) = (self.deadline(Stage::Commit), self.usual(Stage::Commit));
-        let assignment = Assignment { task, job, deadline, usual, note: String::new() };
+        let note = AggregateNote { batch: batch.clone(), of: of.clone() }.to_text();
+        let assignment = Assignment { task, job, deadline, usual, note };
         match self.supervisor.run(&who, assignment, now) {
             Ok(()) => {
                 tracing::info!(message = %batch.0, sectors = of.len(), slot = %worker, "aggregating proofs");

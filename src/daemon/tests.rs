@@ -1,6 +1,7 @@
 //! The daemon's memory and errands against a real database and scripted nodes: what was done twice or never by mistake.
 
 use super::{
+    adopt::AggregateNote,
     compose::Draught,
     errands::{Desk, Done, Miner},
     generation::Source,
@@ -16,7 +17,7 @@ use crate::{
         fake::{Fake, Reply},
     },
     manifest,
-    outbox::{Batch, BatchState, MessageKind},
+    outbox::{Aggregate, Batch, BatchState, MessageKind},
     plan::Assignee,
     proofs::Prover,
     sector::{
@@ -27,7 +28,7 @@ use crate::{
     store::StoreError,
     supervisor::{Notice, WorkerId},
     units::{AttoFil, Epoch, SectorNumber, SectorSize},
-    worker::protocol::{About, Outcome, Running},
+    worker::protocol::{About, Aggregated, Outcome, Running},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -259,6 +260,31 @@ async fn a_sector_at_which_another_version_works_is_busy_until_that_ends() {
     assert_eq!(busy(&bench.world).as_deref(), Some("a job of another version of seald on cpu/0"));
     bench.world.on_notice(Notice::Void { worker, task: 9 }, crate::clock::monotonic(), NOW, &mut News::default());
     assert_eq!(busy(&bench.world), None);
+}
+
+/// An aggregation that goes on under the next daemon is not begun again, and what comes of it is used.
+#[tokio::test]
+async fn an_aggregation_is_known_again() {
+    let mut bench = bench().await;
+    bench.pre_committed().await;
+    let id = MessageId("m-2".to_owned());
+    let batch = Batch::open(id.clone(), MessageKind::Commit, vec![number()], NOW);
+    bench.world.commit(Change { batches: vec![batch], at: NOW, ..Change::default() }).await.unwrap();
+    let of = vec![(number(), crate::units::Hash32([3; 32]))];
+    let about = About { stage: None, sector: None, ticket: None, seed: None };
+    let note = AggregateNote { batch: id.clone(), of: of.clone() }.to_text();
+    let worker = WorkerId { slot: "cpu".parse().unwrap(), instance: 0 };
+    let job = Running { task: 9, about, note, started: NOW, deadline: NOW };
+    bench.world.remember(&job, &Assignee { slot: worker.slot.clone(), instance: 0 });
+    assert!(bench.world.observed(NOW).batches[&id].busy);
+    let outcome = Outcome::Aggregate { aggregated: Aggregated::Proof("aa".to_owned()) };
+    let done = Notice::Done { worker, task: 9, outcome, peak: None, took_ms: None };
+    let mut news = News::default();
+    bench.world.on_notice(done, crate::clock::monotonic(), NOW, &mut news);
+    bench.world.record_news(news).await.unwrap();
+    assert!(!bench.world.observed(NOW).batches[&id].busy);
+    let aggregate = Some(Aggregate { of, proof: Ok("aa".to_owned()) });
+    assert_eq!(bench.state(&id), &BatchState::Open { aggregate });
 }
 
 // matrix: B11
