@@ -161,7 +161,7 @@ impl Supervisor {
     }
 
     /// How the worker ended that listened there, in words; its socket is removed.
-    fn end_at(&self, door: &Path) -> String {
+    pub(super) fn end_at(&self, door: &Path) -> String {
         let invocation = std::fs::read_to_string(door.with_extension(INVOCATION));
         let exit = invocation.ok().and_then(|id| end_of(&self.places.exits, id.trim()));
         forget_door(door);

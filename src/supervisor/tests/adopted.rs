@@ -121,12 +121,21 @@ fn running(task: u64) -> Running {
 #[tokio::test]
 async fn a_dead_workers_socket_is_removed_and_its_end_told_from_its_record() {
     let mut site = Site::new();
+    let exits = site.rig.supervisor.places.exits.clone();
+    std::fs::create_dir(&exits).unwrap();
+    std::fs::write(exits.join("00ff"), r#"{"result":"oom-kill","code":"killed","status":"KILL"}"#).unwrap();
     let door = site.door();
-    drop(UnixListener::bind(&door).unwrap());
-    std::fs::write(door.with_extension(INVOCATION), "00ff").unwrap();
+    let dead = || {
+        drop(UnixListener::bind(&door).unwrap());
+        std::fs::write(door.with_extension(INVOCATION), "00ff").unwrap();
+    };
+    let is_forgotten = || std::fs::read_dir(door.parent().unwrap()).unwrap().count() == 1 && exits.exists();
+    dead();
+    let how = site.rig.supervisor.end_at(&door);
+    assert_eq!((how.as_str(), is_forgotten()), ("killed by the kernel, which was out of memory for it", true));
+    dead();
     assert_eq!(site.adopt().await, []);
-    assert_eq!(site.rig.supervisor.strangers().count(), 0);
-    assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0, "socket and note are gone");
+    assert_eq!((site.rig.supervisor.strangers().count(), is_forgotten()), (0, true), "socket and note are gone");
 }
 
 #[tokio::test]
