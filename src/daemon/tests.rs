@@ -393,7 +393,7 @@ async fn a_repo_that_holds_a_sector_is_not_let_go() {
     let source = bench.world.in_force.source.clone();
     let of =
         |text: &str| source.parse(vec![manifest::File { path: "seald.toml".into(), text: text.to_owned() }]).unwrap();
-    bench.world.enforce(of(&more), false).await.unwrap();
+    bench.world.enforce(of(&more), super::generation::How::Reload).await.unwrap();
     assert_eq!(bench.world.compare(&of(&text), &[]).refused, [""; 0], "nothing is in it");
     let mut record = Record::new(number(), SectorSize::KiB2.seal_proof(), "disk".parse().unwrap(), NOW);
     record.store = Some("attic".parse().unwrap());
