@@ -79,13 +79,11 @@ impl World {
             self.started.insert(worker);
         }
     }
-}
 
-impl World {
     /// Knows a job again that an earlier daemon gave.
     pub(super) fn remember(&mut self, job: &Running, worker: &Assignee) {
         if let Some((id, task)) = placed(job, worker) {
-            tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on");
+            tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on: sector {} {} on {worker}", task.number, task.stage.as_str());
             self.tasks.insert(id, task);
         } else if let Ok(AggregateNote { batch, of }) = serde_json::from_str(&job.note) {
             tracing::info!(message = %batch.0, sectors = of.len(), slot = %worker, "an aggregation goes on");

@@ -454,8 +454,9 @@ impl Attendant {
     fn hear_of_another_version(&mut self, text: &str) {
         self.silence = timer(self.limits.silence);
         let told = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
-        let is_end = matches!(told["report"].as_str(), Some("done" | "failed"));
-        if let Some((task, _)) = self.task.filter(|(task, _)| is_end && told["task"].as_u64() == Some(*task)) {
+        let is_end = matches!(told.get("report").and_then(|word| word.as_str()), Some("done" | "failed"));
+        let ended = told.get("task").and_then(serde_json::Value::as_u64).filter(|_| is_end);
+        if let Some((task, _)) = self.task.filter(|(task, _)| ended == Some(*task)) {
             self.ended(What::Unclear { task });
         }
     }
