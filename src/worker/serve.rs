@@ -387,7 +387,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let error = server.let_in(theirs, |_, _| Err(io::ErrorKind::WouldBlock.into())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(BufReader::new(ours).lines().count(), 1, "it is greeted and parted with");
+        ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut told = String::new();
+        (&ours).read_to_string(&mut told).unwrap();
+        assert_eq!(told.lines().count(), 1, "it is greeted and parted with");
         let (ours, theirs) = UnixStream::pair().unwrap();
         server.let_in(theirs, spawn).unwrap();
         server.say(&Report::Heartbeat);
