@@ -203,6 +203,24 @@ pub enum Cause {
     Unavailable,
 }
 
+impl Cause {
+    const ALL: [Self; 4] = [Self::Malformed, Self::Unknown, Self::Conflict, Self::Unavailable];
+
+    /// The status code that says it.
+    const fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::Unknown => 404,
+            Self::Conflict => 409,
+            Self::Unavailable => 503,
+        }
+    }
+
+    fn of(status: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.status() == status)
+    }
+}
+
 /// A request that was not carried out: nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {

@@ -378,12 +378,8 @@ pub(super) fn answer(answer: Answer) -> Response {
         Ok(Reply::Reloaded(reloaded)) => Json(reloaded).into_response(),
         Ok(Reply::Slots(ruled)) => Json(ruled).into_response(),
         Err(Refused { cause, error, help }) => {
-            let status = match cause {
-                Cause::Malformed => StatusCode::BAD_REQUEST,
-                Cause::Unknown => StatusCode::NOT_FOUND,
-                Cause::Conflict => StatusCode::CONFLICT,
-                Cause::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            };
+            // each is a code that HTTP has
+            let status = StatusCode::from_u16(cause.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (status, Json(ErrorBody { error, help })).into_response()
         }
     }

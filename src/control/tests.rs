@@ -340,7 +340,8 @@ async fn a_refusal_says_why_and_what_to_do() {
         let refused = Refused::new(cause, "there is no sector 4", "see the list");
         let asked = client.order(number(4), Order::Retry, false);
         let (answer, _) = tokio::join!(asked, answers(&mut requests, Err(refused.clone())));
-        let ClientError::Refused { error, help } = answer.unwrap_err() else { panic!("{cause:?}") };
+        let ClientError::Refused { cause: told, error, help } = answer.unwrap_err() else { panic!("{cause:?}") };
+        assert_eq!(told, Some(cause));
         assert_eq!((error.as_str(), help.as_str()), ("there is no sector 4", "see the list"));
         let asked = rig.bare(reqwest::Method::POST, "/v1/sectors/4/retry", "");
         let ((status, _), _) = tokio::join!(asked, answers(&mut requests, Err(refused)));
