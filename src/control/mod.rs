@@ -25,6 +25,7 @@
 mod access;
 mod client;
 mod connection;
+mod door;
 mod events;
 mod looks;
 mod metrics;
