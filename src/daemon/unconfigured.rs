@@ -54,12 +54,13 @@ pub async fn wait(
     let mut reading: JoinSet<Result<Prepared, Vec<Problem>>> = JoinSet::new();
     // who waits for what is being read, and who asked since: the file may be another one by then
     let (mut asked, mut since): (Vec<Asker>, Vec<Asker>) = (Vec::new(), Vec::new());
+    let mut wrong = None;
     loop {
         if reading.is_empty() && !since.is_empty() {
             asked = std::mem::take(&mut since);
             reading.spawn(source.clone().prepare(None));
         }
-        let snapshot = Arc::new(snapshot(source));
+        let snapshot = Arc::new(snapshot(source, wrong.as_deref()));
         if let Err(error) = report::write(dir, &snapshot) {
             tracing::error!(error = %error, "the status file cannot be written");
         }
@@ -85,6 +86,7 @@ pub async fn wait(
                     for reply in asked.drain(..).flatten() {
                         drop(reply.send(Err(refused(&what, "correct it, then `seald reload`"))));
                     }
+                    wrong = Some(what);
                 }
             },
             Some(signal) = signals.next() => match signal {
@@ -134,10 +136,10 @@ fn not_yet(why: &str) -> Refused {
     Refused::new(Cause::Unavailable, why, "write the manifest, then `seald reload`")
 }
 
-fn snapshot(source: &Source) -> Snapshot {
+fn snapshot(source: &Source, wrong: Option<&str>) -> Snapshot {
     let alarm = Alarm {
         about: "seald".to_owned(),
-        what: format!("not configured: {} sets nothing", source.path.display()),
+        what: wrong.map_or_else(|| format!("not configured: {} sets nothing", source.path.display()), str::to_owned),
         remedy: format!(
             "write {} (see /usr/share/doc/seald/examples), `seald check`, then `systemctl reload seald`",
             source.path.display()

@@ -203,6 +203,8 @@ fn a_daemon_without_a_manifest_says_what_to_write_and_a_reload_brings_it_up() {
     let answer = rig.ask(&["reload"]);
     assert_eq!(answer.status.code(), Some(1));
     assert!(said(&answer).contains("seald.toml:2:9: miner.actor"), "{}", said(&answer));
+    let is_told = |status: &Value| status["alarms"][0]["what"].as_str().is_some_and(|w| w.contains("miner.actor"));
+    run.watch(&rig, is_told);
 
     rig.write_manifest(&example());
     // it has nothing to compare with
