@@ -5,6 +5,7 @@ use super::{
     Global,
     failure::{Exit, Failure, OrHelp as _, Outcome, print, print_json},
     orders::explained,
+    reload::is_another,
     state_dir,
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
 };
 use clap::Args;
 use serde::Serialize;
+use std::path::Path;
 
 /// Arguments of `seald plan`.
 #[derive(Debug, Args)]
@@ -91,7 +93,9 @@ fn preview(global: &Global) -> Outcome<Option<(Reloaded, Snapshot)>> {
         Err(error) => return Err(explained(global, error)),
     };
     let asked = super::runtime()?.block_on(async {
-        if is_unconfigured(&client.status().await?) {
+        let status = client.status().await?;
+        // the daemon of another manifest says nothing about this one
+        if is_unconfigured(&status) || is_another(&global.config, Path::new(&status.manifest)) {
             return Ok(None);
         }
         let reload = client.manifest(ManifestOrder::Preview).await?;
