@@ -64,6 +64,17 @@ fn manager_and_workers_may_write_to_the_same_storage() {
     assert_eq!(setting(&worker, "StandardInput"), Some("socket"));
 }
 
+/// A database that is away for a while at a boot must not leave seald down until somebody looks.
+#[test]
+fn the_manager_is_started_again_however_often_it_fails() {
+    let manager = read("packaging/systemd/seald.service");
+    assert_eq!(setting(&manager, "StartLimitIntervalSec"), Some("0"));
+    assert_eq!(setting(&manager, "Restart"), Some("on-failure"));
+    assert_eq!(setting(&manager, "RestartPreventExitStatus"), Some("78"));
+    let after = setting(&manager, "After").unwrap();
+    assert!(after.split(' ').any(|unit| unit == "postgresql.service"), "{after}");
+}
+
 /// A `RestartPreventExitStatus=` that differs from what seald ends with would be a restart loop over a bad manifest.
 #[test]
 fn the_units_start_commands_that_exist() {
