@@ -1,9 +1,9 @@
 //! The machine under the daemon: its processors, memory and GPUs, and who has what of them. Decided by `plan`.
 
-use super::{errands::Done, workers::GPU, world::World};
+use super::{errands::Done, workers::GPU, world::{Task, World}};
 use crate::{
     host,
-    manifest::{Gpu, Manifest, Slot, Task},
+    manifest::{self, Gpu, Manifest, Slot},
     plan::{
         Ask, Assignee, GpuSeen, MemorySeen, assign,
         cores::{Cpu, Load, Placement, Want, place},
@@ -12,6 +12,7 @@ use crate::{
     sector::Stage,
     supervisor::WorkerSpec,
     units::{Bytes, SlotName, UnixMillis},
+    worker::Life,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +43,7 @@ impl Machine {
     pub fn new(peaks: BTreeMap<Stage, Bytes>) -> Self {
         Self {
             cpus: host::topology::cpus(),
-            memory: MemorySeen { total: host::memory::total(), peaks, ran_out: BTreeSet::new() },
+            memory: MemorySeen { total: host::memory::total(), peaks, ran_out: BTreeSet::new(), outgrew: BTreeMap::new() },
             gpus: None,
             looked: UnixMillis::default(),
             looking: false,
@@ -97,18 +98,25 @@ impl Machine {
         Some(format!("{placed}{}", gpu.unwrap_or_default()))
     }
 
-    /// A stage ended well.
-    pub fn took(&mut self, stage: Stage, peak: Option<Bytes>) {
+    /// A stage ended well in this slot.
+    pub fn took(&mut self, slot: &SlotName, stage: Stage, peak: Option<Bytes>) {
         self.memory.ran_out.remove(&stage);
+        self.memory.outgrew.remove(&(slot.clone(), stage));
         if let Some(peak) = peak {
             let known = self.memory.peaks.entry(stage).or_default();
             *known = (*known).max(peak);
         }
     }
 
-    /// A stage ended for want of memory.
-    pub fn ran_out(&mut self, stage: Option<Stage>) {
-        self.memory.ran_out.extend(stage);
+    /// A stage ended for want of memory in a slot that is kept within `bound`: of its own, if that is less than there is.
+    fn ran_out(&mut self, slot: &SlotName, stage: Stage, bound: Option<Bytes>) {
+        let own = bound.filter(|bound| self.memory.total.is_none_or(|total| *bound < total));
+        if let Some(bound) = own {
+            let most = self.memory.outgrew.entry((slot.clone(), stage)).or_default();
+            *most = (*most).max(bound);
+        } else {
+            self.memory.ran_out.insert(stage);
+        }
     }
 
     /// GPUs were looked at.
@@ -174,12 +182,21 @@ fn workers(manifest: &Manifest) -> impl Iterator<Item = (Assignee, &Slot)> {
 }
 
 /// One that also makes trees or proofs wants many cores for them.
-fn load(tasks: &BTreeSet<Task>) -> Load {
+fn load(tasks: &BTreeSet<manifest::Task>) -> Load {
+    use manifest::Task;
     let wide = tasks.contains(&Task::PreCommit2) || tasks.contains(&Task::Commit);
     if tasks.contains(&Task::PreCommit1) && !wide { Load::Layers } else { Load::Anything }
 }
 
 impl World {
+    /// A task ended for want of memory.
+    pub fn ran_out(&mut self, task: u64) {
+        let Some(Task { worker, stage, .. }) = self.tasks.get(&task) else { return };
+        let bound = self.manifest.slots.get(&worker.slot).and_then(|slot| slot.memory);
+        // a child is bounded in what it asks for, and fails by itself: the kernel kills it for others
+        self.machine.ran_out(&worker.slot, *stage, bound.filter(|_| self.life == Life::Outlives));
+    }
+
     /// Has GPUs looked at when it is time, and gives out anew what changed.
     pub fn look_at_machine(&mut self, now: UnixMillis) {
         let wanted = self.prover == Prover::Real && self.manifest.slots.values().any(|slot| slot.gpu.is_some());
@@ -201,8 +218,7 @@ impl World {
 mod tests {
     use super::*;
     use crate::{
-        manifest::{self, Overrides},
-        worker::Life,
+        manifest::Overrides,
     };
     use std::path::Path;
 
@@ -276,12 +292,29 @@ mod tests {
 
     #[test]
     fn what_a_stage_took_at_most_is_kept_and_a_good_end_forgets_that_memory_ran_out() {
-        let mut machine = Machine::new(BTreeMap::from([(Stage::Commit, Bytes::new(7))]));
-        machine.ran_out(Some(Stage::Commit));
+        let (mut machine, gpu) = (Machine::new(BTreeMap::from([(Stage::Commit, Bytes::new(7))])), who("gpu0").slot);
+        machine.ran_out(&gpu, Stage::Commit, None);
         assert!(machine.memory().ran_out.contains(&Stage::Commit));
-        machine.took(Stage::Commit, Some(Bytes::new(5)));
+        machine.took(&gpu, Stage::Commit, Some(Bytes::new(5)));
         assert_eq!((machine.memory().peaks[&Stage::Commit], machine.memory().ran_out.len()), (Bytes::new(7), 0));
-        machine.took(Stage::Commit, Some(Bytes::new(9)));
+        machine.took(&gpu, Stage::Commit, Some(Bytes::new(9)));
         assert_eq!(machine.memory().peaks[&Stage::Commit], Bytes::new(9));
+    }
+
+    /// A slot that is too small must not have the whole machine drained for it.
+    #[test]
+    fn a_stage_that_outgrows_its_slot_is_remembered_for_that_slot_alone() {
+        let (mut machine, gpu) = (Machine::new(BTreeMap::new()), who("gpu0").slot);
+        machine.memory.total = Some(Bytes::new(100));
+        for bound in [40, 60, 50] {
+            machine.ran_out(&gpu, Stage::Commit, Some(Bytes::new(bound)));
+        }
+        let memory = machine.memory();
+        let most = BTreeMap::from([((gpu.clone(), Stage::Commit), Bytes::new(60))]);
+        assert_eq!((&memory.outgrew, memory.ran_out.len()), (&most, 0));
+        machine.took(&gpu, Stage::Commit, None);
+        assert!(machine.memory().outgrew.is_empty(), "it fits after all");
+        machine.ran_out(&gpu, Stage::Commit, Some(Bytes::new(100)));
+        assert!(machine.memory().outgrew.is_empty() && machine.memory().ran_out.contains(&Stage::Commit));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         SectorStatus, SlotStatus, Snapshot, StageStatus, Target, stake::Stake, words,
     },
     supervisor::{TaskView, WorkerId, WorkerView},
-    units::{Bytes, SectorNumber, UnixMillis},
+    units::{Bytes, SectorNumber, SlotName, UnixMillis},
 };
 use std::{
     collections::BTreeMap,
@@ -374,6 +374,7 @@ impl World {
             .chain(wallet(plan))
             .chain(self.suspected())
             .chain(self.barred())
+            .chain(self.outgrown())
             .chain(too_large(plan))
             .chain(self.daemon_alarms())
             .collect()
@@ -385,6 +386,21 @@ impl World {
         barred.map(|(worker, why)| {
             let remedy = "mend or declare another GPU; the worker starts by itself once its GPU is well";
             alarm(format!("slot {worker}"), format!("it is not started: it waits for {why}"), remedy)
+        })
+    }
+
+    /// Stages that a slot is not given any more, as it is too small for them.
+    fn outgrown(&self) -> impl Iterator<Item = Alarm> {
+        let bound = |slot: &SlotName| self.manifest.slots.get(slot).and_then(|slot| slot.memory);
+        let outgrew = self.machine.memory().outgrew.iter();
+        let still = outgrew.filter_map(move |((slot, stage), most)| {
+            Some((slot, stage, bound(slot).filter(|bound| bound <= most)?))
+        });
+        still.map(|(slot, stage, bound)| {
+            let (stage, size) = (stage.as_str(), self.desired.sector_size);
+            let what = format!("{stage} of {size} ran out of its {bound} of memory, and is not given to it any more");
+            let remedy = format!("raise slot.{slot}.memory, then `seald reload`; other slots go on");
+            alarm(format!("slot {slot}"), what, &remedy)
         })
     }
 
