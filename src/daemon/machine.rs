@@ -1,6 +1,10 @@
 //! The machine under the daemon: its processors, memory and GPUs, and who has what of them. Decided by `plan`.
 
-use super::{errands::Done, workers::GPU, world::{Task, World}};
+use super::{
+    errands::Done,
+    workers::GPU,
+    world::{Task, World},
+};
 use crate::{
     host,
     manifest::{self, Gpu, Manifest, Slot},
@@ -19,13 +23,18 @@ use std::{
     sync::Arc,
 };
 
-/// GPUs are looked at this often.
+/// The machine is looked at this often.
 const LOOK_MS: u64 = 30_000;
 
 /// The machine, as far as it is known.
 #[derive(Debug)]
 pub struct Machine {
+    /// All of its processors.
     cpus: Vec<Cpu>,
+    /// Those that workers may use; `None` all.
+    usable: Option<BTreeSet<u32>>,
+    /// When memory and processors were looked at.
+    measured: UnixMillis,
     memory: MemorySeen,
     /// `None` until they were looked at.
     gpus: Option<Vec<GpuSeen>>,
@@ -43,7 +52,9 @@ impl Machine {
     pub fn new(peaks: BTreeMap<Stage, Bytes>) -> Self {
         Self {
             cpus: host::topology::cpus(),
-            memory: MemorySeen { total: host::memory::total(), peaks, ran_out: BTreeSet::new(), outgrew: BTreeMap::new() },
+            usable: None,
+            measured: UnixMillis::default(),
+            memory: MemorySeen { total: None, peaks, ran_out: BTreeSet::new(), outgrew: BTreeMap::new() },
             gpus: None,
             looked: UnixMillis::default(),
             looking: false,
@@ -119,6 +130,15 @@ impl Machine {
         }
     }
 
+    /// What workers may take of it, which whoever manages the machine may change at any time.
+    fn on_measured(&mut self, total: Option<Bytes>, usable: Option<BTreeSet<u32>>) {
+        self.memory.total = total;
+        if self.usable != usable {
+            self.usable = usable;
+            self.settled = None;
+        }
+    }
+
     /// GPUs were looked at.
     pub fn on_gpus(&mut self, seen: Option<Vec<GpuSeen>>) {
         self.looking = false;
@@ -154,7 +174,9 @@ impl Machine {
                 who,
             })
             .collect();
-        self.placed = place(&self.cpus, &wants, &self.placed);
+        let may = |cpu: &&Cpu| self.usable.as_ref().is_none_or(|ids| ids.contains(&cpu.id));
+        let cpus: Vec<Cpu> = self.cpus.iter().filter(may).copied().collect();
+        self.placed = place(&cpus, &wants, &self.placed);
         self.settled = Some(Arc::clone(manifest));
     }
 
@@ -197,8 +219,16 @@ impl World {
         self.machine.ran_out(&worker.slot, *stage, bound.filter(|_| self.life == Life::Outlives));
     }
 
-    /// Has GPUs looked at when it is time, and gives out anew what changed.
+    /// Has the machine looked at when it is time, and gives out anew what changed.
     pub fn look_at_machine(&mut self, now: UnixMillis) {
+        if now.ms_since(self.machine.measured) >= LOOK_MS {
+            self.machine.measured = now;
+            let workers = match self.life {
+                Life::Outlives => host::group::Workers::Units,
+                Life::WithDaemon => host::group::Workers::Children,
+            };
+            self.machine.on_measured(host::memory::total(workers), host::topology::usable(workers));
+        }
         let wanted = self.prover == Prover::Real && self.manifest.slots.values().any(|slot| slot.gpu.is_some());
         let due = now.ms_since(self.machine.looked) >= LOOK_MS;
         if wanted && due && !self.machine.looking {
@@ -217,9 +247,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        manifest::Overrides,
-    };
+    use crate::manifest::Overrides;
     use std::path::Path;
 
     fn example() -> Arc<Manifest> {
@@ -299,6 +327,25 @@ mod tests {
         assert_eq!((machine.memory().peaks[&Stage::Commit], machine.memory().ran_out.len()), (Bytes::new(7), 0));
         machine.took(&gpu, Stage::Commit, Some(Bytes::new(9)));
         assert_eq!(machine.memory().peaks[&Stage::Commit], Bytes::new(9));
+    }
+
+    /// As after `AllowedCPUs=` on the slice of the workers, which may come while they run.
+    #[test]
+    fn processors_that_workers_may_not_use_are_given_to_none() {
+        let (manifest, mut machine) = (example(), Machine::new(BTreeMap::new()));
+        machine.cpus = (0..32).map(|id| Cpu { id, core: id, cache: 0, node: 0 }).collect();
+        let given = |machine: &Machine| -> BTreeSet<u32> {
+            let placed = machine.placed.values();
+            placed.flat_map(|placement| placement.cpus.clone().unwrap_or_else(|| (0..32).collect())).collect()
+        };
+        machine.settle(&manifest, Prover::Simulated);
+        assert!(given(&machine).iter().any(|cpu| *cpu >= 16));
+        machine.on_measured(Some(Bytes::new(7)), Some((0..16).collect()));
+        assert!(machine.settled.is_none() && machine.memory().total == Some(Bytes::new(7)));
+        machine.settle(&manifest, Prover::Simulated);
+        assert!(given(&machine).iter().all(|cpu| *cpu < 16), "{:?}", machine.placed);
+        machine.on_measured(Some(Bytes::new(9)), Some((0..16).collect()));
+        assert!(machine.settled.is_some() && machine.memory().total == Some(Bytes::new(9)), "nothing to give out anew");
     }
 
     /// A slot that is too small must not have the whole machine drained for it.

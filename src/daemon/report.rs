@@ -393,9 +393,8 @@ impl World {
     fn outgrown(&self) -> impl Iterator<Item = Alarm> {
         let bound = |slot: &SlotName| self.manifest.slots.get(slot).and_then(|slot| slot.memory);
         let outgrew = self.machine.memory().outgrew.iter();
-        let still = outgrew.filter_map(move |((slot, stage), most)| {
-            Some((slot, stage, bound(slot).filter(|bound| bound <= most)?))
-        });
+        let still = outgrew
+            .filter_map(move |((slot, stage), most)| Some((slot, stage, bound(slot).filter(|bound| bound <= most)?)));
         still.map(|(slot, stage, bound)| {
             let (stage, size) = (stage.as_str(), self.desired.sector_size);
             let what = format!("{stage} of {size} ran out of its {bound} of memory, and is not given to it any more");

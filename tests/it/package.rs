@@ -75,6 +75,16 @@ fn the_manager_is_started_again_however_often_it_fails() {
     assert!(after.split(' ').any(|unit| unit == "postgresql.service"), "{after}");
 }
 
+/// What bounds the workers is read from their slice, before the first of them too.
+#[test]
+fn the_slice_of_the_workers_is_there_before_the_manager() {
+    let manager = read("packaging/systemd/seald.service");
+    for name in ["Wants", "After"] {
+        let units = setting(&manager, name).unwrap();
+        assert!(units.split(' ').any(|unit| unit == "seald-workers.slice"), "{name}={units}");
+    }
+}
+
 /// A `RestartPreventExitStatus=` that differs from what seald ends with would be a restart loop over a bad manifest.
 #[test]
 fn the_units_start_commands_that_exist() {
