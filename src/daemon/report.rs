@@ -321,17 +321,18 @@ impl World {
             .map(|(name, wish)| {
                 let desk = self.repos.get(name);
                 let (state, free) = match desk.map(|desk| &desk.seen) {
-                    Some(RepoSeen::Open(room)) => ("ready".to_owned(), room.free.less(room.reserve)),
+                    Some(RepoSeen::Open(room)) => ("ready".to_owned(), room.left()),
                     Some(RepoSeen::Unusable { why, .. }) => (why.clone(), Bytes::default()),
                     Some(RepoSeen::Closed) | None => ("to be opened".to_owned(), Bytes::default()),
                 };
+                let size = desk.map_or(Bytes::default(), |desk| desk.capacity);
                 let roles = [(wish.seal, "seal"), (wish.store, "store")];
                 RepoStatus {
                     name: name.clone(),
                     path: wish.path.display().to_string(),
                     state,
                     roles: roles.iter().filter(|(on, _)| *on).map(|(_, role)| (*role).to_owned()).collect(),
-                    capacity: desk.map_or(Bytes::default(), |desk| desk.capacity),
+                    capacity: wish.max_use.map_or(size, |max| size.min(max)),
                     free,
                     reserved: promised.reserved(name),
                 }
