@@ -181,7 +181,9 @@ pub fn document() -> String {
         "# Metrics\n\n\
          Made from `seald::status::metrics::METRICS` by `tests/it/docs.rs`; `UPDATE_EXPECT=1 tests/run` writes it anew.\n\n\
          `seald metrics` prints them, `GET /v1/metrics` on the control socket answers them, and with `[node] address` in\n\
-         the manifest `GET /metrics` on that address does.\n\n\
+         the manifest `GET /metrics` on that address does. The alert rules in `packaging/monitoring` want the job to be called\n\
+         `seald`:\n\n\
+         ```yaml\nscrape_configs:\n  - job_name: seald\n    static_configs:\n      - targets: [\"10.0.0.2:3456\"]\n```\n\n\
          | name | type | labels | meaning |\n| --- | --- | --- | --- |\n",
     );
     for Metric { name, kind, labels, help, read: _ } in METRICS {

@@ -23,6 +23,26 @@ fn alerts_and_dashboard_use_metrics_that_exist() {
     }
 }
 
+/// An alert that asks for a job of another name than the one that is to be declared says nothing, ever.
+#[test]
+fn the_alerts_are_about_the_job_that_is_to_be_declared() {
+    let rules = read("packaging/monitoring/seald.rules.yml");
+    for text in [&rules, &read("docs/metrics.md")] {
+        assert!(text.contains("- job_name: seald\n"), "no job is declared: {text}");
+    }
+    let named: Vec<_> = rules.split("job=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(named, ["seald"]);
+}
+
+/// From its second sample on, a counter that did not move has not moved for a day.
+#[test]
+fn nothing_sealed_is_said_after_a_day_and_not_after_an_hour() {
+    let rules = read("packaging/monitoring/seald.rules.yml");
+    let (_, rule) = rules.split_once("alert: SealdNothingSealed\n").unwrap();
+    let expression = rule.lines().find_map(|line| line.trim().strip_prefix("expr: ")).unwrap();
+    assert!(expression.ends_with(" and seald_in_flight_sectors offset 24h > 0"), "{expression}");
+}
+
 #[test]
 fn the_dashboard_is_json_whose_panels_ask_for_something() {
     let dashboard: serde_json::Value = serde_json::from_str(&read("packaging/monitoring/seald.json")).unwrap();
