@@ -3,11 +3,17 @@
 
 use super::{
     Global,
-    failure::{Exit, Outcome, print, print_json},
+    failure::{Exit, Failure, Outcome, print, print_json},
     orders::ask,
+    state_dir,
 };
 use crate::control::{Client, ManifestOrder};
 use clap::Args;
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
 
 /// Arguments of `seald reload` and of `seald rollback`.
 #[derive(Debug, Args)]
@@ -22,6 +28,19 @@ pub struct ReloadArgs {
 /// # Errors
 /// The daemon does not run, or refuses, with every reason: then nothing changed.
 pub fn run(global: &Global, args: &ReloadArgs, order: ManifestOrder) -> Outcome {
+    for set in global.set.iter().filter(|set| !state_dir::is_named_by(set)) {
+        let text = format!("warning: --set {set} does not reach the daemon, which keeps to what it was started with\n");
+        // whoever does not read it is not stopped by it
+        io::stderr().write_all(text.as_bytes()).unwrap_or_default();
+    }
+    let theirs = ask(global, async |client: Client| client.status().await)?.manifest;
+    if is_another(&global.config, Path::new(&theirs)) {
+        let what = format!("the daemon that runs here reads {theirs}, not {}", global.config.display());
+        return Err(Failure::new(
+            what,
+            format!("give --config {theirs}, or name the other daemon by --set state.dir="),
+        ));
+    }
     let told = ask(global, async |client: Client| client.manifest(order).await)?;
     if args.json {
         print_json(&told)?
@@ -29,4 +48,9 @@ pub fn run(global: &Global, args: &ReloadArgs, order: ManifestOrder) -> Outcome 
         print(&told.render())?
     }
     Ok(Exit::Well)
+}
+
+/// Whether these are surely two files; one that cannot be looked at is not.
+fn is_another(ours: &Path, theirs: &Path) -> bool {
+    fs::canonicalize(ours).ok().zip(fs::canonicalize(theirs).ok()).is_some_and(|(ours, theirs)| ours != theirs)
 }

@@ -13,7 +13,7 @@ use crate::{
     status::{Snapshot, text},
 };
 use clap::Args;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// Arguments of `seald run`.
@@ -32,6 +32,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub prover: ProverArgs,
 }
+
+/// How long threads get that still wait for a disk when everything else has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs `seald run`.
 ///
@@ -60,7 +63,10 @@ pub fn run(global: &Global, args: &RunArgs) -> Outcome {
         devnet_epoch_ms: args.devnet_epoch_ms,
     };
     let started = clock::monotonic();
-    let (ending, last) = super::runtime()?.block_on(watched(options, Output::choose(&sink)));
+    let runtime = super::runtime()?;
+    let (ending, last) = runtime.block_on(watched(options, Output::choose(&sink)));
+    // a file system that does not answer may hold a thread for ever; whatever was to be kept was waited for
+    runtime.shutdown_timeout(LAST_WORDS);
     match ending {
         Ok(Ending::Reached) => {
             print(&text::summary(&last, started.elapsed()))?;

@@ -24,6 +24,11 @@ pub fn find(global: &Global) -> PathBuf {
     said.or_else(|| from_files(&global.config)).map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from)
 }
 
+/// Whether this argument of `--set` says where the state folder is.
+pub fn is_named_by(set: &str) -> bool {
+    set.split_once('=').is_some_and(|(key, _)| key.trim() == KEY)
+}
+
 /// The state folder of the daemon to talk to: as [`find`] says, except where only the daemon of the system listens. A
 /// manifest of the system that names another folder than the one in force must not hide the daemon it is written for.
 pub fn find_running(global: &Global) -> PathBuf {

@@ -38,7 +38,7 @@ impl World {
         for Adopted { worker: id, job } in self.supervisor.adopt(&usual, now).await {
             let worker = Assignee { slot: id.slot.clone(), instance: id.instance };
             if let Some((id, task)) = job.and_then(|job| placed(&job, &worker)) {
-                tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on");
+                tracing::info!(sector = %task.number, stage = task.stage.as_str(), slot = %worker, "stage goes on: sector {} {} on {worker}", task.number, task.stage.as_str());
                 self.tasks.insert(id, task);
             }
             if let Some(spec) = self.supervisor.spec_of(&id) {

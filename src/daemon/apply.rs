@@ -304,7 +304,7 @@ impl World {
             Ok(()) => {
                 self.waits.given(number, &worker, clock::monotonic());
                 let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
-                tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, miner, "stage started");
+                tracing::info!(sector = %number, stage = stage.as_str(), slot = %worker, miner, "stage started: sector {number} {} on {worker}", stage.as_str());
                 self.tasks.insert(task, Task { number, stage, worker, repo, attempt, started: now });
             }
             // planned again as soon as a worker says it is free

@@ -50,12 +50,7 @@ pub enum Done {
 #[derive(Debug)]
 pub enum Step {
     /// It is on chain and as declared.
-    Known {
-        /// Its id.
-        miner: MinerId,
-        /// The worker's id address, which sends the messages.
-        worker: String,
-    },
+    Known(Miner),
     /// Not yet.
     Waiting(String),
     /// The chain and the node know nothing of its CreateMiner message any more.
@@ -82,6 +77,8 @@ pub struct Miner {
     pub id: MinerId,
     /// The sender of its messages.
     pub worker: String,
+    /// The network it is on.
+    pub network: String,
 }
 
 pub(super) fn told(error: &(dyn std::error::Error + 'static)) -> String {

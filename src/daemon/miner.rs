@@ -2,7 +2,10 @@
 //!
 //! Each step is an errand of its own. What must not be done twice is in the database before it is done.
 
-use super::errands::{Desk, Done, Step, told};
+use super::{
+    errands::{Desk, Done, Miner, Step, told},
+    observer::other_network,
+};
 use crate::{
     book::{Handed, OVERTAKEN},
     chain::{Executed, Fate, messages},
@@ -75,7 +78,8 @@ impl Way {
             ));
         }
         self.store.set_setting(MINER, &miner.to_string()).await.map_err(|e| told(&e))?;
-        Ok(Step::Known { miner, worker: info.worker })
+        let network = self.desk.network.name.clone();
+        Ok(Step::Known(Miner { id: miner, worker: info.worker, network }))
     }
 
     /// The same numbers mean other miners and sectors on another network.
@@ -83,10 +87,7 @@ impl Way {
         let here = &self.desk.network.name;
         match self.store.setting(NETWORK).await.map_err(|e| told(&e))? {
             Some(known) if known == *here => Ok(()),
-            Some(known) => Err(format!(
-                "this state folder belongs to network {known}, the node is on {here}: correct the endpoint, or give it \
-                 another state.dir"
-            )),
+            Some(known) => Err(other_network(&known, here)),
             None => self.store.set_setting(NETWORK, here).await.map_err(|e| told(&e)),
         }
     }

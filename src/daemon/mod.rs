@@ -20,6 +20,7 @@ pub(crate) mod news;
 pub(crate) mod observe;
 pub mod observer;
 pub mod reading;
+mod reloading;
 pub mod report;
 mod requests;
 mod start;
@@ -37,9 +38,8 @@ pub use workers::{life, word};
 
 use crate::{
     clock,
-    control::{self, Answer, Ask, Cause, ManifestOrder, Refused, Reply, Request, ServerError},
+    control::{self, Answer, Ask, ManifestOrder, Reply, Request, ServerError},
     error::{Chain, Remedy},
-    manifest::Problem,
     plan::{Action, Plan, plan},
     sector::WakeUp,
     status::{Snapshot, waiting},
@@ -77,9 +77,6 @@ const PLANS_AT_ONCE: u32 = 32;
 
 /// How long children get to end before they are killed.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What the service manager and operators are told while there is no manifest.
-const NOT_CONFIGURED: &str = "not configured: write /etc/seald.toml, then systemctl reload seald";
 
 /// Why the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +116,17 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
     let mut server = JoinSet::new();
     let (asking, mut requests) = mpsc::channel(control::QUEUE);
     let (proposal, waiting) = match proposal {
-        Some(proposal) => (proposal, None),
+        Some(proposal) => (proposal, Waiting::default()),
         None => {
             let lock = lock::StateLock::take(&state_dir).await.map_err(StartError::from)?;
-            let feed = unconfigured::feed(show.subscribe());
+            let feed = unconfigured::feed(&source, show.subscribe());
             server.spawn(control::Server::open(&state_dir, asking.clone())?.run(feed));
             let written = unconfigured::wait(&source, &state_dir, &mut requests, &show).await?;
             drop(lock);
             match written {
-                Some(unconfigured::Written { proposal, reply }) => (proposal, reply),
+                Some(unconfigured::Written { proposal, replies }) => {
+                    (proposal, Waiting { replies, left: Some(state_dir) })
+                }
                 None => return Ok(Ending::Asked),
             }
         }
@@ -139,12 +138,8 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
         Ok(began) => began,
         Err(error) => {
             let why = Chain(&error).to_string();
-            if let Some(reply) = waiting {
-                drop(reply.send(Err(generation::refused(
-                    &why,
-                    "correct what is named here, then `systemctl restart seald`",
-                ))));
-            }
+            waiting
+                .answer(&Err(generation::refused(&why, "correct what is named here, then `systemctl restart seald`")));
             return Err(error.into());
         }
     };
@@ -167,7 +162,7 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
         until,
         observer,
         observing: (questions, sight),
-        reading: JoinSet::new(),
+        orders: reloading::Orders::default(),
     };
     let result = turning.turn_until_ended(worker_rx, devnet_rx, requests, waiting).await;
     server.shutdown().await;
@@ -191,6 +186,31 @@ fn is_reached(world: &World, until: Until) -> bool {
     }
 }
 
+/// What is left of the time without a manifest.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Who waits for the first manifest to be in force.
+    replies: Vec<oneshot::Sender<Answer>>,
+    /// The folder in which the daemon was to be found.
+    left: Option<std::path::PathBuf>,
+}
+
+impl Waiting {
+    /// Nobody is to look for the daemon in the folder that it was in, when that is another one now.
+    fn leave(&self, dir: &std::path::Path) {
+        if let Some(left) = self.left.as_ref().filter(|left| *left != dir)
+            && let Err(error) = std::fs::remove_file(left.join(control::SOCKET))
+        {
+            tracing::warn!(path = %left.display(), %error, "the old control socket stays");
+        }
+    }
+
+    fn answer(self, answer: &Answer) {
+        // who asked may have gone meanwhile
+        self.replies.into_iter().for_each(|reply| drop(reply.send(answer.clone())));
+    }
+}
+
 struct Loop {
     world: World,
     show: watch::Sender<Arc<Snapshot>>,
@@ -202,16 +222,8 @@ struct Loop {
     observer: JoinSet<()>,
     /// Its ends of the channels, for the next one.
     observing: (watch::Receiver<Questions>, watch::Sender<Sight>),
-    /// A manifest that is being read and held against this host; one at a time.
-    reading: JoinSet<Reading>,
-}
-
-/// A manifest that was read.
-struct Reading {
-    order: ManifestOrder,
-    /// Nobody when it was a signal that asked.
-    reply: Option<oneshot::Sender<Answer>>,
-    read: Result<(Proposal, Vec<Problem>), Vec<Problem>>,
+    /// Orders about the manifest.
+    orders: reloading::Orders,
 }
 
 impl Loop {
@@ -220,7 +232,7 @@ impl Loop {
         mut workers: mpsc::Receiver<WorkerEvent>,
         mut devnet: mpsc::Receiver<CompanionEvent>,
         mut requests: mpsc::Receiver<Request>,
-        waiting: Option<oneshot::Sender<Answer>>,
+        waiting: Waiting,
     ) -> Result<Ending, DaemonError> {
         let mut signals = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
         tell_service(&[sd_notify::NotifyState::Ready]);
@@ -231,11 +243,12 @@ impl Loop {
                 .send_replace(Arc::new(seen.unwrap_or_else(|| self.world.snapshot(&Plan::default(), clock::now()))));
             return Ok(Ending::Reached);
         }
-        let mut waiting = waiting;
+        let mut waiting = Some(waiting);
         loop {
             let plan = self.turn().await?;
-            if let Some(reply) = waiting.take() {
-                drop(reply.send(Ok(Reply::Reloaded(self.world.as_first()))));
+            if let Some(waiting) = waiting.take() {
+                waiting.leave(&self.world.manifest.state.dir);
+                waiting.answer(&Ok(Reply::Reloaded(self.world.as_first())));
             }
             if is_reached(&self.world, self.until) {
                 self.publish(&plan, clock::now());
@@ -266,15 +279,15 @@ impl Loop {
                 },
                 Some(request) = requests.recv() => {
                     let done = match request {
-                        Request { ask: Ask::Manifest(order), reply } => self.read_manifest(order, Some(reply)).await,
+                        Request { ask: Ask::Manifest(order), reply } => self.on_order(order, Some(reply)).await,
                         request => self.world.on_request(request).await,
                     };
                     self.survive(done)?;
                 }
-                Some(Ok(reading)) = self.reading.join_next() => self.on_manifest(reading).await?,
+                Some(read) = self.orders.next() => self.on_read(read).await?,
                 Some(signal) = signals.next() => match signal {
                     SIGHUP => {
-                        let done = self.read_manifest(ManifestOrder::Reload, None).await;
+                        let done = self.on_order(ManifestOrder::Reload, None).await;
                         self.survive(done)?;
                     }
                     signal => {
@@ -345,111 +358,6 @@ impl Loop {
         world.tell_operators();
         self.publish(&latest, now);
         Ok(latest)
-    }
-
-    /// Begins to read what an order about the manifest is about.
-    async fn read_manifest(
-        &mut self,
-        order: ManifestOrder,
-        reply: Option<oneshot::Sender<Answer>>,
-    ) -> Result<(), StoreError> {
-        let refuse = |reply: Option<oneshot::Sender<Answer>>, refused| {
-            if let Some(reply) = reply {
-                drop(reply.send(Err(refused)));
-            }
-        };
-        if !self.reading.is_empty() {
-            refuse(
-                reply,
-                Refused::new(Cause::Unavailable, "a manifest is being read already", "ask again in a second"),
-            );
-            return Ok(());
-        }
-        let files = match order {
-            ManifestOrder::Preview | ManifestOrder::Reload => None,
-            ManifestOrder::Rollback => match self.world.generation_before().await? {
-                Some(files) => Some(files),
-                None => {
-                    let help = "edit the manifest, then `seald reload`";
-                    refuse(reply, generation::refused("there is no generation before the one in force", help));
-                    return Ok(());
-                }
-            },
-        };
-        if order != ManifestOrder::Preview {
-            let now = sd_notify::NotifyState::monotonic_usec_now();
-            now.map_or_else(|_| (), |now| tell_service(&[sd_notify::NotifyState::Reloading, now]));
-        }
-        let source = self.world.in_force.source.clone();
-        self.reading.spawn_blocking(move || Reading { order, reply, read: source.prepare(files) });
-        Ok(())
-    }
-
-    /// Brings a manifest that was read into force, or says why not; either is answered.
-    async fn on_manifest(&mut self, reading: Reading) -> Result<(), DaemonError> {
-        let Reading { order, reply, read } = reading;
-        let answer = self.judge_manifest(order, read).await?;
-        if order != ManifestOrder::Preview {
-            tell_service(&[sd_notify::NotifyState::Ready]);
-        }
-        if let (Err(refused), ManifestOrder::Reload) = (&answer, order) {
-            tracing::error!(reason = %refused.error, "the manifest is refused, nothing changed");
-            self.world.in_force.refused = Some((clock::now(), refused.error.clone()));
-        }
-        if let Some(reply) = reply {
-            // who asked may have gone meanwhile; what was done stays done
-            drop(reply.send(answer));
-        }
-        Ok(())
-    }
-
-    async fn judge_manifest(
-        &mut self,
-        order: ManifestOrder,
-        read: Result<(Proposal, Vec<Problem>), Vec<Problem>>,
-    ) -> Result<Answer, DaemonError> {
-        let help = "correct it, then `seald reload`; what is in force stays in force";
-        let (proposal, warnings) = match read {
-            Ok(read) => read,
-            Err(problems) => {
-                let what = format!("the manifest cannot be used:{}", generation::listed(&problems));
-                return Ok(Err(generation::refused(&what, help)));
-            }
-        };
-        let mut told = self.world.compare(&proposal, &warnings);
-        if order == ManifestOrder::Preview {
-            return Ok(Ok(Reply::Reloaded(told)));
-        }
-        if !told.refused.is_empty() {
-            return Ok(Err(generation::refused(&told.refused.join("\n  "), help)));
-        }
-        if told.changes.is_empty() && !self.world.in_force.declined {
-            // only words differ: the places of settings are the new file's
-            self.world.in_force.proposal = proposal;
-            self.world.in_force.refused = None;
-            return Ok(Ok(Reply::Reloaded(told)));
-        }
-        let chain_differs = proposal.loaded.manifest.chain != self.world.manifest.chain;
-        let done = self.world.enforce(proposal, order == ManifestOrder::Rollback).await;
-        if let Err(error) = &done {
-            let why = Chain(error).to_string();
-            self.survive(done)?;
-            return Ok(Err(Refused::new(Cause::Unavailable, why, "see `seald status`, then `seald reload` again")));
-        }
-        if chain_differs {
-            self.observe_anew().await;
-        }
-        self.turn().await?;
-        (told.applied, told.generation) = (true, self.world.in_force.generation.number);
-        Ok(Ok(Reply::Reloaded(told)))
-    }
-
-    /// The chain is asked by the new manifest's rules; nothing that the old observer saw counts.
-    async fn observe_anew(&mut self) {
-        self.observer.shutdown().await;
-        let (questions, sight) = self.observing.clone();
-        sight.send_replace(Sight::default());
-        self.observer.spawn(observer::run(Arc::clone(&self.world.manifest), questions, sight));
     }
 
     fn publish(&mut self, plan: &Plan, now: UnixMillis) {

@@ -1,7 +1,7 @@
 //! What workers and errands tell, and what it means for sectors and batches.
 
 use super::{
-    errands::{Done, Miner, Step},
+    errands::{Done, Step},
     miner::new_id,
     world::{Pause, Task, World},
 };
@@ -262,9 +262,9 @@ impl World {
     fn on_miner(&mut self, result: Result<Step, String>, now: UnixMillis) {
         self.miner_errand = false;
         match result {
-            Ok(Step::Known { miner, worker }) => {
-                tracing::info!(%miner, %worker, "the miner is known");
-                self.miner = Some(Miner { id: miner, worker });
+            Ok(Step::Known(miner)) => {
+                tracing::info!(miner = %miner.id, worker = miner.worker, "the miner is known");
+                self.miner = Some(miner);
                 self.miner_seen = MinerSeen::Known;
                 self.miner_pause = None;
             }

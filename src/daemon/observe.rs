@@ -73,7 +73,9 @@ impl World {
     /// Asks the observer what the records need to know; only a change wakes it.
     pub fn ask(&self) {
         let Some(miner) = self.miner.as_ref().map(|miner| miner.id) else { return };
-        let asked = questions(&self.book, miner, (self.manifest.pledge.lifetime_epochs, self.desired.sector_size));
+        let terms = (self.manifest.pledge.lifetime_epochs, self.desired.sector_size);
+        let network = self.miner.as_ref().map(|miner| miner.network.clone());
+        let asked = Questions { network, ..questions(&self.book, miner, terms) };
         self.questions.send_if_modified(|known| {
             let changed = *known != asked;
             *known = asked;

@@ -27,6 +27,8 @@ use tokio::{sync::watch, time};
 pub struct Questions {
     /// The miner, once known.
     pub miner: Option<MinerId>,
+    /// The network it is on: the same numbers mean other miners and sectors on another one.
+    pub network: Option<String>,
     /// Sectors whose standing on chain matters, with the ticket epoch to be drawn again for a check.
     pub sectors: BTreeMap<SectorNumber, Option<Epoch>>,
     /// Sectors that are proven: asked about when the chain lists them as faulty, and a few in turn with each head.
@@ -152,6 +154,10 @@ async fn look(
         Some(params) => params.clone(),
         None => network.insert(client.network_params().await.map_err(told)?).clone(),
     };
+    if let Some(ours) = asked.network.as_ref().filter(|ours| **ours != params.name) {
+        *network = None;
+        return Err(other_network(ours, &params.name));
+    }
     let head = client.head().await.map_err(told)?;
     let known = sight.borrow().view.clone();
     let same = known.as_ref().is_some_and(|view| view.head == head && answers(view, asked));
@@ -163,6 +169,14 @@ async fn look(
     let told = Some(clock::monotonic());
     sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), told, trouble: None });
     Ok(())
+}
+
+/// What there is to say of a node that is on another network than everything in the state folder.
+pub fn other_network(ours: &str, node: &str) -> String {
+    format!(
+        "this state folder belongs to network {ours}, the node is on {node}: correct the endpoint, or give it another \
+         state.dir"
+    )
 }
 
 /// Whether the view already answers these questions.
@@ -322,6 +336,46 @@ fn in_turn(all: &BTreeSet<SectorNumber>, round: usize) -> impl Iterator<Item = &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        devnet,
+        manifest::{File, Overrides, parse},
+        proofs::Prover,
+    };
+
+    #[tokio::test]
+    async fn a_node_of_another_network_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = include_str!("../../examples/configs/devnet.toml").to_owned();
+        let overrides = Overrides { cwd: folder.path().to_owned(), ..Overrides::default() };
+        let manifest = parse(&[File { path: "seald.toml".into(), text }], &overrides).unwrap().manifest;
+        let dir = manifest.state.dir.join(connect::DEVNET);
+        let options = devnet::Options {
+            dir: dir.clone(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            epoch_ms: 1_000,
+            manual: true,
+            prover: Prover::Simulated,
+            attached: false,
+        };
+        let mut node = tokio::task::JoinSet::new();
+        node.spawn(devnet::run(options));
+        while !dir.join(connect::DEVNET_URL).exists() {
+            assert!(node.try_join_next().is_none(), "the devnet ended");
+            tokio::task::yield_now().await;
+        }
+        let (sight, seen) = watch::channel(Sight::default());
+        let (mut link, mut network, mut round) = (None, None, 0);
+        let mut look = async |ours: Option<&str>| {
+            let asked = Questions { network: ours.map(str::to_owned), ..Questions::default() };
+            look(&manifest, &mut link, &mut network, &mut round, &asked, &sight).await
+        };
+        let why = look(Some("another")).await.unwrap_err();
+        assert!(why.contains("belongs to network another, the node is on devnet-"), "{why}");
+        assert!(seen.borrow().view.is_none() && seen.borrow().client.is_none());
+        look(None).await.unwrap();
+        let name = seen.borrow().view.as_ref().unwrap().network.name.clone();
+        look(Some(&name)).await.unwrap();
+    }
 
     #[test]
     fn every_proven_sector_has_its_turn() {

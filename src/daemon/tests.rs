@@ -304,7 +304,8 @@ async fn commit(node: &Fake, count: u64, aggregate: Option<Vec<u8>>) -> (Compose
         aggregate,
         max_fee: AttoFil::from_atto(1_000),
     };
-    let miner = Miner { id: crate::units::MinerId::new(1000), worker: "t01002".to_owned() };
+    let miner =
+        Miner { id: crate::units::MinerId::new(1000), worker: "t01002".to_owned(), network: "devnet".to_owned() };
     let Done::Composed { result, .. } = bench.desk(node.endpoint()).compose(miner, draught).await else { panic!() };
     let composed = result.unwrap();
     let aggregated = composed.message.as_ref().is_some_and(|(_, message)| {
@@ -377,7 +378,8 @@ async fn a_node_that_is_away_makes_no_message_and_refuses_no_sector() {
         aggregate: None,
         max_fee: AttoFil::ZERO,
     };
-    let miner = Miner { id: crate::units::MinerId::new(1000), worker: "t01002".to_owned() };
+    let miner =
+        Miner { id: crate::units::MinerId::new(1000), worker: "t01002".to_owned(), network: "devnet".to_owned() };
     let done = bench.desk(node.endpoint()).compose(miner, draught).await;
     assert!(matches!(done, Done::Composed { result: Err(_), .. }), "{done:?}");
 }
@@ -391,7 +393,7 @@ async fn a_repo_that_holds_a_sector_is_not_let_go() {
     let source = bench.world.in_force.source.clone();
     let of =
         |text: &str| source.parse(vec![manifest::File { path: "seald.toml".into(), text: text.to_owned() }]).unwrap();
-    bench.world.enforce(of(&more), false).await.unwrap();
+    bench.world.enforce(of(&more), super::generation::How::Reload).await.unwrap();
     assert_eq!(bench.world.compare(&of(&text), &[]).refused, [""; 0], "nothing is in it");
     let mut record = Record::new(number(), SectorSize::KiB2.seal_proof(), "disk".parse().unwrap(), NOW);
     record.store = Some("attic".parse().unwrap());

@@ -1,13 +1,14 @@
 //! The daemon before anybody has written a manifest: it says so, and waits to be told to read one.
 
 use super::{
-    DaemonError, NOT_CONFIGURED,
-    generation::{Proposal, Source, listed, refused},
+    DaemonError,
+    generation::{Prepared, Proposal, Source, listed, refused},
     report, tell_service,
 };
 use crate::{
     clock,
     control::{Answer, Ask, Cause, Feed, ManifestOrder, Reading, Refused, Request},
+    manifest::Problem,
     status::{
         Alarm, Snapshot,
         info::InfoReport,
@@ -29,7 +30,7 @@ pub struct Written {
     /// The manifest.
     pub proposal: Proposal,
     /// Who asked for it.
-    pub reply: Asker,
+    pub replies: Vec<oneshot::Sender<Answer>>,
 }
 
 /// Who waits for an answer; nobody when it was a signal.
@@ -47,17 +48,17 @@ pub async fn wait(
 ) -> Result<Option<Written>, DaemonError> {
     use futures_util::StreamExt as _;
     let mut signals = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(DaemonError::Signals)?;
-    tracing::warn!(manifest = %source.path.display(), "{NOT_CONFIGURED}");
-    tell_service(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(NOT_CONFIGURED)]);
-    let mut reading: JoinSet<(Result<Proposal, String>, Asker)> = JoinSet::new();
-    let begin = |reading: &mut JoinSet<_>, reply| {
-        let source = source.clone();
-        reading.spawn_blocking(move || {
-            let problems = |problems: Vec<_>| listed(&problems);
-            (source.prepare(None).map(|(proposal, _)| proposal).map_err(problems), reply)
-        });
-    };
+    let not_configured = not_configured(source);
+    tracing::warn!("{not_configured}");
+    tell_service(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&not_configured)]);
+    let mut reading: JoinSet<Result<Prepared, Vec<Problem>>> = JoinSet::new();
+    // who waits for what is being read, and who asked since: the file may be another one by then
+    let (mut asked, mut since): (Vec<Asker>, Vec<Asker>) = (Vec::new(), Vec::new());
     loop {
+        if reading.is_empty() && !since.is_empty() {
+            asked = std::mem::take(&mut since);
+            reading.spawn(source.clone().prepare(None));
+        }
         let snapshot = Arc::new(snapshot(source));
         if let Err(error) = report::write(dir, &snapshot) {
             tracing::error!(error = %error, "the status file cannot be written");
@@ -67,24 +68,27 @@ pub async fn wait(
         // each arm only waits, and none takes more than one item: cancelling loses nothing
         tokio::select! {
             Some(Request { ask, reply }) = requests.recv() => match ask {
-                Ask::Manifest(ManifestOrder::Reload) if reading.is_empty() => begin(&mut reading, Some(reply)),
-                Ask::Manifest(_) | Ask::Pledge(_) | Ask::PledgeAsDeclared | Ask::Sector { .. } | Ask::Slots { .. } => {
-                    drop(reply.send(Err(not_yet())));
+                Ask::Manifest(ManifestOrder::Reload) => since.push(Some(reply)),
+                Ask::Manifest(ManifestOrder::Preview | ManifestOrder::Rollback) | Ask::Pledge(_) | Ask::PledgeAsDeclared | Ask::Sector { .. } | Ask::Slots { .. } => {
+                    drop(reply.send(Err(not_yet(&not_configured))));
                 }
             },
-            Some(Ok((read, reply))) = reading.join_next() => match read {
-                Ok(proposal) => return Ok(Some(Written { proposal, reply })),
+            Some(Ok(read)) = reading.join_next() => match read {
+                Ok(Prepared { proposal, .. }) if since.is_empty() => {
+                    return Ok(Some(Written { proposal, replies: asked.into_iter().flatten().collect() }));
+                }
+                // read again for those who asked since
+                Ok(_) => since.append(&mut asked),
                 Err(problems) => {
-                    let what = format!("the manifest {} cannot be used:{problems}", source.path.display());
+                    let what = format!("the manifest {} cannot be used:{}", source.path.display(), listed(&problems));
                     tracing::error!(reason = what, "the manifest is refused");
-                    if let Some(reply) = reply {
+                    for reply in asked.drain(..).flatten() {
                         drop(reply.send(Err(refused(&what, "correct it, then `seald reload`"))));
                     }
                 }
             },
             Some(signal) = signals.next() => match signal {
-                SIGHUP if reading.is_empty() => begin(&mut reading, None),
-                SIGHUP => {}
+                SIGHUP => since.push(None),
                 signal => {
                     tracing::info!(signal, "asked to end");
                     tell_service(&[sd_notify::NotifyState::Stopping]);
@@ -97,30 +101,37 @@ pub async fn wait(
 }
 
 /// What the control socket is answered from while there is nothing to read.
-pub fn feed(status: watch::Receiver<Arc<Snapshot>>) -> Feed {
+pub fn feed(source: &Source, status: watch::Receiver<Arc<Snapshot>>) -> Feed {
     let (moves, operators) = (broadcast::Sender::new(1), watch::Sender::new(None).subscribe());
-    Feed { status, moves, operators, reading: Arc::new(Nothing) }
+    Feed { status, moves, operators, reading: Arc::new(Nothing { why: not_configured(source) }) }
 }
 
 /// There is no database and no chain yet.
-struct Nothing;
+struct Nothing {
+    why: String,
+}
 
 impl Reading for Nothing {
     fn sectors(&self, _: Choice) -> BoxFuture<'_, Result<List, Refused>> {
-        async { Err(not_yet()) }.boxed()
+        async { Err(not_yet(&self.why)) }.boxed()
     }
 
     fn sector(&self, _: SectorNumber) -> BoxFuture<'_, Result<Show, Refused>> {
-        async { Err(not_yet()) }.boxed()
+        async { Err(not_yet(&self.why)) }.boxed()
     }
 
     fn info(&self) -> BoxFuture<'_, Result<InfoReport, Refused>> {
-        async { Err(not_yet()) }.boxed()
+        async { Err(not_yet(&self.why)) }.boxed()
     }
 }
 
-fn not_yet() -> Refused {
-    Refused::new(Cause::Unavailable, NOT_CONFIGURED, "write the manifest, then `seald reload`")
+/// What the service manager and operators are told while there is no manifest.
+fn not_configured(source: &Source) -> String {
+    format!("not configured: write {}, then `seald reload`", source.path.display())
+}
+
+fn not_yet(why: &str) -> Refused {
+    Refused::new(Cause::Unavailable, why, "write the manifest, then `seald reload`")
 }
 
 fn snapshot(source: &Source) -> Snapshot {
@@ -132,5 +143,6 @@ fn snapshot(source: &Source) -> Snapshot {
             source.path.display()
         ),
     };
-    Snapshot { manifest: source.path.display().to_string(), alarms: vec![alarm], ..Snapshot::empty(clock::now()) }
+    let manifest = source.overrides.cwd.join(&source.path).display().to_string();
+    Snapshot { manifest, alarms: vec![alarm], ..Snapshot::empty(clock::now()) }
 }

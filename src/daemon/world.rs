@@ -275,11 +275,11 @@ impl World {
     fn tell(&self, change: &Change) {
         let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
         for record in &change.created {
-            tracing::info!(sector = %record.number, repo = %record.repo, "created");
+            tracing::info!(sector = %record.number, repo = %record.repo, "sector {} created", record.number);
             self.told(record, None, "Created");
         }
         for (number, event) in &change.notes {
-            tracing::warn!(sector = %number, event = event.kind().as_str(), "an event that does not apply was noted");
+            tracing::warn!(sector = %number, event = event.kind().as_str(), "sector {number}: an event that does not apply was noted");
         }
         for (record, event) in &change.sectors {
             let before = self.book.records.get(&record.number).map_or(State::Packing, |r| r.state);
@@ -290,7 +290,7 @@ impl World {
             let before = self.book.batches.get(&batch.id).map_or("new", |known| known.state.as_str());
             let (kind, status) = (batch.kind, batch.state.as_str());
             if before != status {
-                tracing::info!(batch = %batch.id.0, %kind, status, before, sectors = batch.sectors.len(), "message");
+                tracing::info!(batch = %batch.id.0, %kind, status, before, sectors = batch.sectors.len(), "message {kind} {before} -> {status}");
             }
         }
     }
@@ -355,6 +355,6 @@ fn tell(miner: Option<&str>, before: State, after: &Record, event: &Event) {
         _ if before != after.state => {
             tracing::info!(sector = %number, miner, event = kind, "sector {number} {before} -> {}", after.state)
         }
-        _ => tracing::info!(sector = %number, miner, event = kind, "sector {number} {}", after.state),
+        _ => tracing::info!(sector = %number, miner, event = kind, "sector {number} {}: {kind}", after.state),
     }
 }

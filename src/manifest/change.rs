@@ -9,6 +9,7 @@ use super::{
     },
     values::redact,
 };
+use crate::units::{AttoFil, Bytes};
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 /// What a change means for what runs.
@@ -141,7 +142,10 @@ pub fn changes(old: &Manifest, new: &Manifest, sectors: bool) -> Vec<Change> {
         if from.map(|fact| &fact.truth) != to.map(|fact| &fact.truth) {
             let class = from.or(to).map_or(Class::Restart, |fact| fact.class);
             let class = if class == Class::Never && !sectors { Class::Restart } else { class };
-            let shown = |fact: Option<&Fact>| fact.map(|fact| fact.shown.clone());
+            // values that are rounded to the same text are told in full
+            let rounded = from.zip(to).is_some_and(|(from, to)| from.shown == to.shown && !from.secret);
+            let shown =
+                |fact: Option<&Fact>| fact.map(|fact| if rounded { fact.truth.clone() } else { fact.shown.clone() });
             found.push(Change { class: fewer(old, new, &key).unwrap_or(class), key, from: shown(from), to: shown(to) });
         }
     }
@@ -163,6 +167,8 @@ struct Fact {
     truth: String,
     /// What may be shown of it.
     shown: String,
+    /// Whether the one is not to be told from the other.
+    secret: bool,
     class: Class,
 }
 
@@ -190,13 +196,27 @@ struct Collector(Facts);
 impl Collector {
     fn put(&mut self, key: &str, pattern: &str, value: impl Display) {
         let shown = value.to_string();
-        self.put_secret(key, pattern, shown.clone(), shown);
+        self.put_fact(key, pattern, shown.clone(), shown, false);
     }
 
-    fn put_secret(&mut self, key: &str, pattern: &str, truth: String, shown: String) {
+    fn put_secret(&mut self, key: &str, truth: String, shown: String) {
+        self.put_fact(key, key, truth, shown, true);
+    }
+
+    fn put_fact(&mut self, key: &str, pattern: &str, truth: String, shown: String, secret: bool) {
         // a key without a class would be taken up by a start only, and fails the test of all keys
         let class = class_of(pattern).unwrap_or(Class::Restart);
-        self.0.insert(key.to_owned(), Fact { truth, shown, class });
+        self.0.insert(key.to_owned(), Fact { truth, shown, secret, class });
+    }
+
+    /// Bytes, which are shown rounded.
+    fn put_bytes(&mut self, key: &str, pattern: &str, bytes: Bytes) {
+        self.put_fact(key, pattern, format!("{} bytes", bytes.as_u64()), bytes.to_string(), false);
+    }
+
+    /// An amount, which is shown rounded.
+    fn set_amount(&mut self, key: &str, amount: &AttoFil) {
+        self.put_fact(key, key, format!("{} attoFIL", amount.as_atto()), amount.to_string(), false);
     }
 
     fn set(&mut self, key: &str, value: impl Display) {
@@ -219,7 +239,7 @@ fn facts(manifest: &Manifest) -> Facts {
     of_chain(&mut to, chain);
     let State { dir, url } = state;
     to.set("state.dir", dir.display());
-    to.put_secret("state.url", "state.url", url.as_str().to_owned(), url.to_string());
+    to.put_secret("state.url", url.as_str().to_owned(), url.to_string());
     repos.iter().for_each(|(name, repo)| of_repo(&mut to, name.as_str(), repo));
     slots.iter().for_each(|(name, slot)| of_slot(&mut to, name.as_str(), slot));
     let Pledge { sectors, max_in_flight, lifetime_epochs } = pledge;
@@ -238,7 +258,7 @@ fn facts(manifest: &Manifest) -> Facts {
     let Params { dir, mirror } = params;
     to.set("params.dir", dir.display());
     if let Some(mirror) = mirror {
-        to.put_secret("params.mirror", "params.mirror", mirror.clone(), redact(mirror));
+        to.put_secret("params.mirror", mirror.clone(), redact(mirror));
     }
     let Workers { launcher } = workers;
     to.set("workers.launcher", launcher.word());
@@ -283,7 +303,7 @@ fn of_chain(to: &mut Collector, chain: &Chain) {
                 let of = |Endpoint { url, token_file }: &Endpoint| format!("{}{}", hide(url), file(token_file));
                 endpoints.iter().map(of).collect::<Vec<_>>().join(", ")
             };
-            to.put_secret("chain.endpoints", "chain.endpoints", text(str::to_owned), text(redact));
+            to.put_secret("chain.endpoints", text(str::to_owned), text(redact));
         }
     }
     to.set("chain.message_confidence", message_confidence);
@@ -296,12 +316,13 @@ fn of_repo(to: &mut Collector, name: &str, repo: &Repo) {
     put("path", path.display().to_string());
     let roles = [(*seal, "seal"), (*store, "store")];
     put("roles", format!("[{}]", joined(roles.into_iter().filter(|(on, _)| *on).map(|(_, role)| role))));
-    if let Some(max_use) = max_use {
-        put("max_use", max_use.to_string());
-    }
-    put("reserve", reserve.to_string());
     put("weight", weight.to_string());
     put("require_mount", require_mount.to_string());
+    for (part, bytes) in [("max_use", max_use.as_ref()), ("reserve", Some(reserve))] {
+        if let Some(bytes) = bytes {
+            to.put_bytes(&format!("repo.{name}.{part}"), &format!("repo.*.{part}"), *bytes);
+        }
+    }
 }
 
 fn of_slot(to: &mut Collector, name: &str, slot: &Slot) {
@@ -309,23 +330,24 @@ fn of_slot(to: &mut Collector, name: &str, slot: &Slot) {
     let mut put = |part: &str, value: String| to.put(&format!("slot.{name}.{part}"), &format!("slot.*.{part}"), value);
     put("tasks", format!("[{}]", joined(tasks.iter().map(|task| task.word()))));
     put("count", count.to_string());
-    let optional = [
-        ("gpu", gpu.as_ref().map(ToString::to_string)),
-        ("cpus", cpus.as_ref().map(ToString::to_string)),
-        ("memory", memory.as_ref().map(ToString::to_string)),
-    ];
+    let optional = [("gpu", gpu.as_ref().map(ToString::to_string)), ("cpus", cpus.as_ref().map(ToString::to_string))];
     optional.into_iter().for_each(|(part, value)| {
         if let Some(value) = value {
             put(part, value);
         }
     });
+    if let Some(memory) = memory {
+        to.put_bytes(&format!("slot.{name}.memory"), "slot.*.memory", *memory);
+    }
 }
 
 fn of_fees(to: &mut Collector, fees: &Fees) {
     let Fees { max_precommit, max_commit, base_fee_ceiling, deadline_margin, urgent_factor, replace_after } = fees;
-    to.set("fees.max_precommit", max_precommit);
-    to.set("fees.max_commit", max_commit);
-    to.set_some("fees.base_fee_ceiling", base_fee_ceiling.as_ref());
+    to.set_amount("fees.max_precommit", max_precommit);
+    to.set_amount("fees.max_commit", max_commit);
+    if let Some(ceiling) = base_fee_ceiling {
+        to.set_amount("fees.base_fee_ceiling", ceiling);
+    }
     to.set("fees.deadline_margin", duration(*deadline_margin));
     to.set("fees.urgent_factor", urgent_factor);
     to.set("fees.replace_after", duration(*replace_after));
@@ -395,6 +417,22 @@ mod tests {
             assert_eq!(found(replace, true), expected, "{replace:?}");
         }
         assert_eq!(found(&[("f01000", "f01001")], false), [("miner.actor".to_owned(), Class::Restart)]);
+    }
+
+    #[test]
+    fn what_is_rounded_to_the_same_text_is_told_in_full() {
+        let before = format!("{BASE}[repo.c]\npath = 'c'\nroles = ['store']\nmax_use = '3.51TiB'\n[fees]\n");
+        let after = before.replace("3.51TiB", "3.54TiB").replace("[fees]", "[fees]\nmax_commit = '1.0000000001 FIL'");
+        let before = before.replace("[fees]", "[fees]\nmax_commit = '1.0000000002 FIL'");
+        let found = changes(&manifest(&before), &manifest(&after), true);
+        let told: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "fees.max_commit: 1000000000200000000 attoFIL becomes 1000000000100000000 attoFIL",
+                "repo.c.max_use: 3859285813493 bytes becomes 3892271162327 bytes"
+            ]
+        );
     }
 
     #[test]

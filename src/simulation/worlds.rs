@@ -86,7 +86,8 @@ fn chain(plot: &Plot) -> (Chain, Miner, String) {
     let tip = chain.tip();
     let id = *tip.miners.keys().next().expect("the miner was created");
     let account = tip.resolve(&worker).unwrap();
-    let miner = Miner { id: MinerId::new(id), worker: crate::devnet::address::id(account) };
+    let miner =
+        Miner { id: MinerId::new(id), worker: crate::devnet::address::id(account), network: "simulated".to_owned() };
     (chain, miner, worker)
 }
 

@@ -4,7 +4,10 @@ use super::{assert_proven, endless, rig::Rig};
 use crate::{read, root};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
-use std::process::Output;
+use std::{
+    fs,
+    process::{Output, Stdio},
+};
 
 fn example() -> String {
     read(root().join("examples/configs/devnet.toml").to_str().unwrap())
@@ -94,6 +97,42 @@ fn a_bad_manifest_is_refused_with_its_place_and_changes_nothing() {
     let status = run.watch(&rig, |status| about_manifest(status).is_none());
     assert_eq!(status["generation"]["number"], before + 1);
     run.until("target 1/1 proving");
+    assert_eq!(run.stopped().code(), Some(0));
+}
+
+#[test]
+fn reloads_take_turns_a_preview_holds_up_nobody_and_a_disk_that_hangs_ends_nothing() {
+    let mut rig = endless(2);
+    rig.write_manifest(&with(1, 1));
+    let mut run = rig.start();
+    run.until("target 0/2");
+    let begin = |args: &[&str]| {
+        let mut command = rig.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for _ in 0..5 {
+        let asked: Vec<_> = (0..8).map(|n| begin(&[if n % 2 == 0 { "reload" } else { "plan" }])).collect();
+        for one in asked {
+            let told = said(&one.wait_with_output().unwrap());
+            assert!(!told.contains("ask again"), "{told}");
+        }
+    }
+    let elsewhere = std::mem::replace(&mut rig.config, root().join("examples/configs/cpu.toml"));
+    let refused = rig.ask(&["reload"]);
+    assert!(said(&refused).contains("the daemon that runs here reads"), "{}", said(&refused));
+    assert!(!refused.status.success());
+    rig.config = elsewhere;
+
+    // nobody ever writes into it
+    let dropins = rig.config.with_extension("d");
+    fs::create_dir(&dropins).unwrap();
+    let hangs = dropins.join("hangs.toml");
+    nix::unistd::mkfifo(&hangs, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let refused = rig.ask(&["reload"]);
+    assert!(said(&refused).contains("does not answer") && !refused.status.success(), "{}", said(&refused));
+    fs::remove_file(&hangs).unwrap();
+    let answer = rig.ask(&["reload"]);
+    assert!(answer.status.success(), "{}", said(&answer));
     assert_eq!(run.stopped().code(), Some(0));
 }
 
