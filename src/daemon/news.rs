@@ -70,7 +70,7 @@ impl World {
                 let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
                 tracing::warn!(sector, stage, slot = %worker, miner, class = class.as_str(), error = %error, "a task failed");
                 if out_of_memory {
-                    self.machine.ran_out(self.tasks.get(&task).map(|task| task.stage));
+                    self.ran_out(task);
                 }
                 self.on_failed(task, class, error, now, news);
             }
@@ -142,7 +142,7 @@ impl World {
         let ms = now.ms_since(task.started);
         self.waits.done(ms);
         news.durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms, peak });
-        self.machine.took(task.stage, peak);
+        self.machine.took(&task.worker.slot, task.stage, peak);
         let mean = self.durations.entry(task.stage).or_insert(ms);
         *mean = (*mean).saturating_mul(7).saturating_add(ms) / 8;
         let event = match (task.stage, outcome) {
