@@ -17,7 +17,7 @@ pub enum Exit {
     Usage = 2,
     /// The manifest has problems.
     BadManifest = 3,
-    /// A start would change something.
+    /// A reload would change something, or refuses to; a start would, where no daemon runs.
     Pending = 4,
     /// The daemon was not started, as its manifest has problems: starting it again would find them again (EX_CONFIG of
     /// sysexits.h, which the unit's RestartPreventExitStatus= names).

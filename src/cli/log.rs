@@ -6,7 +6,7 @@ use super::{
 };
 use crate::status::paint::Colour;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, IsTerminal as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -92,9 +92,23 @@ where
 fn open(path: &Path) -> Outcome<File> {
     let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
     let file = folder.and_then(|()| OpenOptions::new().append(true).create(true).mode(0o640).open(path));
+    if let Ok(file) = &file {
+        // who reads it asks this lock whether the daemon that runs writes there; without it they look elsewhere, no more
+        file.try_lock_shared().unwrap_or_default();
+    }
     let doing =
         |error: io::Error| anyhow::Error::from(error).context(format!("cannot write the log {}", path.display()));
     file.map_err(doing).or_help("let seald write to its state folder, or give another with --set state.dir=PATH")
+}
+
+/// Whether a process writes its log to this file now.
+pub fn is_written(file: &File) -> bool {
+    // the lock that this takes lasts as long as the file is open, so it is given back at once
+    match file.try_lock() {
+        Ok(()) => file.unlock().is_err(),
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => false,
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +124,12 @@ mod tests {
             tracing::info!(sector = 3, "sector moved");
             tracing::debug!("details");
         });
-        let log = fs::read_to_string(path).unwrap();
+        let log = fs::read_to_string(&path).unwrap();
+        assert!(!is_written(&File::open(&path).unwrap()), "it was closed");
+        let writer = open(&path).unwrap();
+        assert!(is_written(&File::open(&path).unwrap()) && is_written(&File::open(&path).unwrap()));
+        drop(writer);
+        assert!(!is_written(&File::open(&path).unwrap()));
         assert!(log.contains("sector moved sector=3") && !log.contains("details"), "{log}");
         assert!(!log.contains('\u{1b}'), "{log}");
     }

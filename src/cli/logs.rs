@@ -1,22 +1,30 @@
-//! `seald logs`: what was logged, all of it or about one sector or slot: from the log file of a daemon that runs on a
-//! terminal, or else from systemd's journal by its fields.
+//! `seald logs`: what was logged, all of it or about one sector or slot: from systemd's journal by its fields, or from the
+//! log file of a daemon on a terminal. Of both, the one that the daemon that runs writes to; when none runs, the one that
+//! was written last.
 
 use super::{
     Global,
     failure::{Exit, Failure, OrHelp as _, Outcome, print},
-    log, state_dir,
+    log, runtime, state_dir, status,
 };
-use crate::{clock, plan::Place, units::SectorNumber};
+use crate::{
+    clock,
+    plan::Place,
+    status::DaemonState,
+    supervisor,
+    units::{SectorNumber, UnixMillis},
+};
 use anyhow::Context as _;
 use clap::Args;
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader},
-    os::unix::process::CommandExt as _,
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::Path,
     process::Command,
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// Arguments of `seald logs`.
 #[derive(Debug, Args)]
@@ -65,11 +73,128 @@ fn parse_age(text: &str) -> Result<Duration, String> {
 /// Runs `seald logs`.
 ///
 /// # Errors
-/// There is neither a log file nor a journal, or it cannot be read.
+/// There is neither a log file nor a journal that has it, or it cannot be read.
 pub fn run(global: &Global, args: &LogsArgs) -> Outcome {
-    let file = state_dir::find(global).join(log::FILE);
-    if file.exists() { from_file(&file, args) } else { Err(from_journal(args)) }
+    let dir = state_dir::find_running(global);
+    let path = dir.join(log::FILE);
+    let found = look(&dir, &path)?;
+    match choose(&found) {
+        Choice::File { other } => {
+            if other {
+                note(&format!("this is {}; the journal has older ones: `journalctl -u seald`", path.display()));
+            }
+            from_file(&path, args)
+        }
+        Choice::Journal { other } => {
+            if other {
+                note(&format!("this is the journal; {} has what ran on a terminal before", path.display()));
+            }
+            Err(from_journal(args))
+        }
+        Choice::Nowhere => Err(nowhere(global, &path, &found)),
+    }
 }
+
+/// What there is to read.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// A daemon runs.
+    runs: bool,
+    /// It logs to the file: it runs on a terminal.
+    on_terminal: bool,
+    /// When the file was written last.
+    file: Option<UnixMillis>,
+    /// When the newest entry of the journal about seald's units was made.
+    journal: Option<UnixMillis>,
+}
+
+/// What is read.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    /// The file. `other`: the journal has something too.
+    File { other: bool },
+    /// The journal. `other`: there is a file too.
+    Journal { other: bool },
+    /// Neither has the log.
+    Nowhere,
+}
+
+/// Where the log of the daemon that runs is, or else of the one that ran last: what a daemon left in one place must not
+/// hide what another one writes to the other.
+fn choose(found: &Found) -> Choice {
+    let Found { runs, on_terminal, file, journal } = *found;
+    match (file, journal) {
+        (Some(_), other) if on_terminal => Choice::File { other: other.is_some() },
+        (file, Some(_)) if runs => Choice::Journal { other: file.is_some() },
+        (_, None) if runs => Choice::Nowhere,
+        (Some(file), Some(journal)) if file > journal => Choice::File { other: true },
+        (file, Some(_)) => Choice::Journal { other: file.is_some() },
+        (Some(_), None) => Choice::File { other: false },
+        (None, None) => Choice::Nowhere,
+    }
+}
+
+fn look(dir: &Path, path: &Path) -> Outcome<Found> {
+    let help = "run this as root or as the user seald runs as";
+    // who may not look into the folder may still read the journal
+    let runs = status::daemon_state(dir).is_ok_and(|state| state == DaemonState::Running);
+    let file = match File::open(path) {
+        Ok(file) => Some(file),
+        Err(_) if !path.exists() => None,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())).or_help(help),
+    };
+    let on_terminal = runs && file.as_ref().is_some_and(log::is_written);
+    let written = file.and_then(|file| file.metadata().ok()).map(|meta| {
+        let ms = meta.mtime_nsec().checked_div(1_000_000).unwrap_or_default();
+        UnixMillis::new(meta.mtime().saturating_mul(1_000).saturating_add(ms))
+    });
+    let journal = runtime()?.block_on(newest_entry());
+    Ok(Found { runs, on_terminal, file: written, journal })
+}
+
+/// When the newest entry of the journal about seald's units was made; `None` when it has none that this user may see.
+async fn newest_entry() -> Option<UnixMillis> {
+    let mut args: Vec<String> = ["--quiet", "--no-pager", "--lines=1", "--output=json"].map(str::to_owned).into();
+    args.push("--output-fields=PRIORITY".to_owned());
+    args.extend(of_units());
+    let lines = timeout(JOURNAL_PATIENCE, supervisor::printed(Path::new(JOURNALCTL), &args)).await.ok()?.ok()?;
+    lines.iter().rev().find_map(|line| time_of_entry(line))
+}
+
+/// The time of an entry as `journalctl --output=json` prints it, in microseconds.
+fn time_of_entry(line: &str) -> Option<UnixMillis> {
+    let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+    let micros: i64 = entry.get("__REALTIME_TIMESTAMP")?.as_str()?.parse().ok()?;
+    Some(UnixMillis::new(micros.checked_div(1_000)?))
+}
+
+fn nowhere(global: &Global, path: &Path, found: &Found) -> Failure {
+    let journal = "the journal has no entry of seald.service that this user may see";
+    if found.runs {
+        let earlier = if found.file.is_some() { " (it has what earlier ones logged)" } else { "" };
+        return Failure::new(
+            format!("the daemon that runs does not log to {}{earlier}, and {journal}", path.display()),
+            "run this as root; a daemon that was started by hand logs to the stderr that it was started with",
+        );
+    }
+    let config = global.config.display();
+    Failure::new(
+        format!("nothing was logged yet: there is no {}, and {journal}", path.display()),
+        format!(
+            "start it with `systemctl start seald`, or with `seald run --config {config}`; if it has run, ask as root, or \
+             name its folder: --set state.dir=PATH"
+        ),
+    )
+}
+
+/// What belongs beside the log, not into it.
+fn note(text: &str) {
+    // with stderr closed nobody is left to tell; the log is shown all the same
+    io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap_or_default();
+}
+
+/// How long the journal may take to find its newest entry.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(20);
 
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 
@@ -84,6 +209,10 @@ fn from_journal(args: &LogsArgs) -> Failure {
     Failure::of(error, "the log of a daemon without systemd is in its state folder: give --set state.dir=PATH")
 }
 
+fn of_units() -> [String; 2] {
+    ["seald", "seald-worker@*"].map(|unit| format!("--unit={unit}"))
+}
+
 fn journal_arguments(args: &LogsArgs) -> Vec<String> {
     let mut all = vec!["--output=short-iso".to_owned(), "--no-hostname".to_owned()];
     if args.follow {
@@ -91,7 +220,7 @@ fn journal_arguments(args: &LogsArgs) -> Vec<String> {
     }
     all.extend(args.since.map(|since| format!("--since=-{}s", since.as_secs())));
     match &args.subject {
-        None => all.extend(["seald", "seald-worker@*"].map(|unit| format!("--unit={unit}"))),
+        None => all.extend(of_units()),
         Some(Subject::Sector(number)) => all.push(format!("SEALD_SECTOR={number}")),
         Some(Subject::Slot(place)) => {
             all.push(format!("SEALD_SLOT={place}"));
@@ -174,6 +303,31 @@ mod tests {
         for wrong in ["", "90", "m", "-3h", "3w", "é"] {
             assert!(parse_age(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_one_daemon_left_does_not_hide_what_another_writes() {
+        let at = |ms| Some(UnixMillis::new(ms));
+        let case = |runs, on_terminal, file, journal| choose(&Found { runs, on_terminal, file, journal });
+        // a daemon runs: where it writes, however old or new the other is
+        assert_eq!(case(true, true, at(1), at(2)), Choice::File { other: true });
+        assert_eq!(case(true, true, at(1), None), Choice::File { other: false });
+        assert_eq!(case(true, false, at(2), at(1)), Choice::Journal { other: true });
+        assert_eq!(case(true, false, None, at(1)), Choice::Journal { other: false });
+        assert_eq!(case(true, false, at(2), None), Choice::Nowhere);
+        // none runs: what was written last
+        assert_eq!(case(false, false, at(2), at(1)), Choice::File { other: true });
+        assert_eq!(case(false, false, at(1), at(2)), Choice::Journal { other: true });
+        assert_eq!(case(false, false, at(1), None), Choice::File { other: false });
+        assert_eq!(case(false, false, None, at(1)), Choice::Journal { other: false });
+        assert_eq!(case(false, false, None, None), Choice::Nowhere);
+    }
+
+    #[test]
+    fn an_entry_of_the_journal_tells_its_time() {
+        let line = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1700000000123456","PRIORITY":"6"}"#;
+        assert_eq!(time_of_entry(line), Some(UnixMillis::new(1_700_000_000_123)));
+        assert_eq!(time_of_entry("No journal files were found."), None);
     }
 
     #[test]

@@ -51,6 +51,6 @@ pub fn run(global: &Global, args: &ReloadArgs, order: ManifestOrder) -> Outcome 
 }
 
 /// Whether these are surely two files; one that cannot be looked at is not.
-fn is_another(ours: &Path, theirs: &Path) -> bool {
+pub(super) fn is_another(ours: &Path, theirs: &Path) -> bool {
     fs::canonicalize(ours).ok().zip(fs::canonicalize(theirs).ok()).is_some_and(|(ours, theirs)| ours != theirs)
 }

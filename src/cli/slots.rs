@@ -3,17 +3,22 @@
 
 use super::{
     Global,
-    failure::{Exit, Outcome, print, print_json},
+    failure::{Exit, Failure, Outcome, print, print_json},
     orders::{ask, explained},
     runtime, state_dir,
 };
 use crate::{
+    clock,
     control::{Client, SlotOrder},
     plan::Place,
     status::{SlotStatus, Snapshot, orders::SlotsRuled},
+    units::UnixMillis,
 };
 use clap::Args;
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 /// Which slots.
 #[derive(Debug, Args)]
@@ -59,8 +64,8 @@ pub struct PauseArgs {
 /// # Errors
 /// The daemon does not run, or refuses.
 pub fn drain(global: &Global, args: &DrainArgs) -> Outcome {
-    order(global, &args.which, SlotOrder::Drain)?;
-    if args.wait { wait(global, &args.which) } else { Ok(Exit::Well) }
+    let told = order(global, &args.which, SlotOrder::Drain)?;
+    if args.wait { wait(global, &args.which, SlotOrder::Drain, clock::now()) } else { Ok(told) }
 }
 
 /// Runs `seald pause`.
@@ -68,8 +73,9 @@ pub fn drain(global: &Global, args: &DrainArgs) -> Outcome {
 /// # Errors
 /// The daemon does not run, or refuses.
 pub fn pause(global: &Global, args: &PauseArgs) -> Outcome {
-    order(global, &args.which, if args.now { SlotOrder::PauseNow } else { SlotOrder::Pause })?;
-    if args.wait { wait(global, &args.which) } else { Ok(Exit::Well) }
+    let wanted = if args.now { SlotOrder::PauseNow } else { SlotOrder::Pause };
+    let told = order(global, &args.which, wanted)?;
+    if args.wait { wait(global, &args.which, wanted, clock::now()) } else { Ok(told) }
 }
 
 /// Runs `seald cordon` or `seald resume`.
@@ -89,7 +95,7 @@ pub fn order(global: &Global, args: &WhichArgs, order: SlotOrder) -> Outcome {
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Until nothing runs there any more; progress goes to stderr, as JSON alone belongs on stdout.
-fn wait(global: &Global, which: &WhichArgs) -> Outcome {
+fn wait(global: &Global, which: &WhichArgs, order: SlotOrder, ordered: UnixMillis) -> Outcome {
     let failed = |error| explained(global, error);
     let client = Client::connect(&state_dir::find_running(global)).map_err(failed)?;
     runtime()?.block_on(async {
@@ -97,28 +103,101 @@ fn wait(global: &Global, which: &WhichArgs) -> Outcome {
         let mut pause = tokio::time::interval(ASK_EVERY);
         loop {
             pause.tick().await;
-            let busy = running(&client.status().await.map_err(failed)?, which.slot.as_ref());
-            if busy.is_empty() {
-                return Ok(Exit::Well);
+            let snapshot = client.status().await.map_err(failed)?;
+            let (now, busy) = looked(&snapshot, which.slot.as_ref(), ordered);
+            match now {
+                Now::Over => return Ok(Exit::Well),
+                Now::Waits => {}
+                Now::Resumed(place) => return Err(resumed(&place, order)),
             }
             if busy != told {
-                busy.iter().for_each(|line| eprintln!("waits for {line}"));
+                let lines: String = busy.iter().map(|line| format!("waits for {line}\n")).collect();
+                // with stderr closed nobody is left to tell; the order is waited for all the same
+                io::stderr().write_all(lines.as_bytes()).unwrap_or_default();
                 told = busy;
             }
         }
     })
 }
 
-/// What still runs in a place, one line each.
-fn running(snapshot: &Snapshot, place: Option<&Place>) -> Vec<String> {
+fn resumed(place: &Place, order: SlotOrder) -> Failure {
+    let verb = order.verb();
+    let what = format!("slot {place} takes tasks again, so waiting for it would have no end: it was resumed meanwhile");
+    Failure::new(what, format!("`seald {verb} {place} --wait` orders it again"))
+}
+
+/// How it stands with an order that is waited for.
+#[derive(Debug, PartialEq, Eq)]
+enum Now {
+    /// Nothing runs there any more.
+    Over,
+    /// Something does, or nobody knows yet.
+    Waits,
+    /// Nobody holds this worker any more.
+    Resumed(Place),
+}
+
+/// How it stands, and what still runs in a place, one line each.
+fn looked(snapshot: &Snapshot, place: Option<&Place>, ordered: UnixMillis) -> (Now, Vec<String>) {
     let is_there = |status: &&SlotStatus| {
         place.is_none_or(|place| {
             place.slot == status.slot && place.instance.is_none_or(|instance| instance == status.instance)
         })
     };
-    let line = |status: &SlotStatus| {
+    let busy: Vec<&SlotStatus> =
+        snapshot.slots.iter().filter(is_there).filter(|status| status.task.is_some()).collect();
+    let line = |status: &&SlotStatus| {
         let SlotStatus { slot, instance, task, .. } = status;
         task.as_ref().map(|task| format!("slot {slot}/{instance}: {task}"))
     };
-    snapshot.slots.iter().filter(is_there).filter_map(line).collect()
+    let free = busy.iter().find(|status| status.held.is_none());
+    let now = match free {
+        // what was true before the order says nothing about it
+        _ if snapshot.at <= ordered => Now::Waits,
+        Some(free) => Now::Resumed(Place { slot: free.slot.clone(), instance: Some(free.instance) }),
+        None if busy.is_empty() => Now::Over,
+        None => Now::Waits,
+    };
+    (now, busy.iter().filter_map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{plan::How, status::HeldStatus};
+
+    fn slot(name: &str, task: Option<&str>, held: bool) -> SlotStatus {
+        let held =
+            held.then(|| HeldStatus { place: name.parse().unwrap(), how: How::Drained, since: UnixMillis::new(5) });
+        SlotStatus {
+            slot: name.parse().unwrap(),
+            instance: 1,
+            state: "busy".to_owned(),
+            pid: Some(7),
+            task: task.map(str::to_owned),
+            placement: None,
+            restarts: 0,
+            note: None,
+            held,
+        }
+    }
+
+    #[test]
+    fn waiting_ends_when_the_slot_is_empty_and_when_somebody_resumed_it() {
+        let (task, ordered) = (Some("sector 3 commit"), UnixMillis::new(5));
+        let at = |at, slots: Vec<SlotStatus>| {
+            let snapshot = Snapshot { slots, ..Snapshot::empty(UnixMillis::new(at)) };
+            looked(&snapshot, Some(&"gpu0".parse().unwrap()), ordered)
+        };
+        let line = vec!["slot gpu0/1: sector 3 commit".to_owned()];
+        assert_eq!(at(6, vec![slot("gpu0", task, true), slot("gpu1", task, false)]), (Now::Waits, line.clone()));
+        assert_eq!(at(6, vec![slot("gpu0", None, true), slot("gpu1", task, false)]), (Now::Over, vec![]));
+        assert_eq!(at(6, vec![slot("gpu0", task, false)]), (Now::Resumed("gpu0/1".parse().unwrap()), line.clone()));
+        // before the daemon says what came of the order
+        assert_eq!(at(5, vec![slot("gpu0", task, false)]), (Now::Waits, line));
+        assert_eq!(at(5, vec![slot("gpu0", None, false)]).0, Now::Waits);
+        assert_eq!(at(6, vec![slot("gpu0", None, false)]).0, Now::Over);
+        let said = resumed(&"gpu0/1".parse().unwrap(), SlotOrder::PauseNow);
+        assert!(format!("{said:?}").contains("`seald pause gpu0/1 --wait`"), "{said:?}");
+    }
 }

@@ -189,7 +189,11 @@ fn never_ran(global: &Global, dir: &Path, daemon: DaemonState) -> Failure {
     }
 }
 
-fn daemon_state(dir: &Path) -> anyhow::Result<DaemonState> {
+/// Whether a daemon holds the lock of this folder.
+///
+/// # Errors
+/// The lock cannot be looked at.
+pub fn daemon_state(dir: &Path) -> anyhow::Result<DaemonState> {
     let path = dir.join(LOCK);
     let lock = match File::open(&path) {
         Ok(lock) => lock,

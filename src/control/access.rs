@@ -60,16 +60,22 @@ impl Peer {
     }
 }
 
+/// Whether this user is an operator whatever the user database says.
+pub fn is_known(uid: u32) -> bool {
+    role(Some(&Peer { uid, groups: BTreeSet::new() }), &Rules::of_process()) == Some(Role::Operator)
+}
+
 impl Rules {
+    /// This process's rules, without a group of operators.
+    pub fn of_process() -> Self {
+        let own_group = getegid().as_raw();
+        Self { own: geteuid().as_raw(), readers: (own_group != 0).then_some(own_group), operators: None }
+    }
+
     /// This process's rules. May ask a name service: not for the loop.
     pub fn look_up(operators: Option<&str>) -> Self {
-        let own_group = getegid().as_raw();
         let named = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
-        Self {
-            own: geteuid().as_raw(),
-            readers: (own_group != 0).then_some(own_group),
-            operators: operators.and_then(named),
-        }
+        Self { operators: operators.and_then(named), ..Self::of_process() }
     }
 
     /// Why somebody with this role was refused what needs `needed`, and how to be let in.
@@ -163,5 +169,6 @@ mod tests {
     fn this_process_is_an_operator_of_its_own_daemon() {
         let me = Peer::look_up(geteuid().as_raw(), getegid().as_raw());
         assert_eq!(role(Some(&me), &Rules::look_up(Some("no-such-group"))), Some(Role::Operator));
+        assert!(is_known(me.uid) && is_known(0) && !is_known(u32::MAX));
     }
 }

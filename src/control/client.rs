@@ -1,6 +1,6 @@
 //! The command line's side of the control socket.
 
-use super::{ErrorBody, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, SlotOrder, SlotsBody, socket, verb};
+use super::{Cause, ErrorBody, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, SlotOrder, SlotsBody, socket, verb};
 use crate::{
     plan::Place,
     sector::operator::Order,
@@ -68,6 +68,8 @@ pub enum ClientError {
     /// It did not do it.
     #[error("{error}")]
     Refused {
+        /// Why, for programs; `None` when it is who asked.
+        cause: Option<Cause>,
         /// Why.
         error: String,
         /// What to do about it, in the daemon's words.
@@ -269,8 +271,9 @@ async fn read<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T
 }
 
 async fn refusal(response: reqwest::Response) -> ClientError {
+    let cause = Cause::of(response.status().as_u16());
     match response.bytes().await.map(|body| serde_json::from_slice(&body)) {
-        Ok(Ok(ErrorBody { error, help })) => ClientError::Refused { error, help },
+        Ok(Ok(ErrorBody { error, help })) => ClientError::Refused { cause, error, help },
         Ok(Err(error)) => ClientError::Foreign(error),
         Err(error) => ClientError::NoAnswer(error),
     }

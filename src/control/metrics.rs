@@ -1,14 +1,16 @@
 //! The page of metrics, and the listener on the network that serves it: `GET /metrics` and nothing else, to anybody who can
 //! reach the address that the manifest names. It tells nothing that could change anything.
 
-use super::connection::{IDLE, Listener};
+use super::connection::{Answering, Listener, Patience};
 use crate::status::{Snapshot, metrics};
 use axum::{
     Router,
-    extract::State as Shared,
+    extract::{ConnectInfo, Request, State as Shared, connect_info::Connected},
     http::header,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
+    serve::IncomingStream,
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, time::sleep};
@@ -24,6 +26,18 @@ pub(super) fn page(snapshot: &Snapshot) -> Response {
     ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics::render(snapshot)).into_response()
 }
 
+impl Connected<IncomingStream<'_, Listener<TcpListener>>> for Answering {
+    fn connect_info(stream: IncomingStream<'_, Listener<TcpListener>>) -> Self {
+        stream.io().answering.clone()
+    }
+}
+
+/// The request has come whole.
+async fn answered(ConnectInfo(answering): ConnectInfo<Answering>, request: Request, next: Next) -> Response {
+    let _answered = answering.begin();
+    next.run(request).await
+}
+
 /// Serves the metrics of the newest snapshot on this address until it is cancelled. Why it cannot, and for as long as it
 /// cannot, goes to `trouble`; it tries again.
 pub async fn serve_metrics(
@@ -32,12 +46,13 @@ pub async fn serve_metrics(
     trouble: watch::Sender<Option<String>>,
 ) {
     let look = async |Shared(status): Shared<watch::Receiver<Arc<Snapshot>>>| page(&Arc::clone(&status.borrow()));
-    let router = Router::new().route("/metrics", get(look)).with_state(status);
+    let router = Router::new().route("/metrics", get(look)).layer(middleware::from_fn(answered)).with_state(status);
     loop {
         let served = match TcpListener::bind(address).await {
             Ok(listener) => {
                 trouble.send_replace(None);
-                axum::serve(Listener::new(listener, IDLE), router.clone()).await
+                let service = router.clone().into_make_service_with_connect_info::<Answering>();
+                axum::serve(Listener::new(listener, Patience::USUAL), service).await
             }
             Err(error) => Err(error),
         };

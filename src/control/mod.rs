@@ -25,6 +25,7 @@
 mod access;
 mod client;
 mod connection;
+mod door;
 mod events;
 mod looks;
 mod metrics;
@@ -201,6 +202,24 @@ pub enum Cause {
     Conflict,
     /// It could be done at another time.
     Unavailable,
+}
+
+impl Cause {
+    const ALL: [Self; 4] = [Self::Malformed, Self::Unknown, Self::Conflict, Self::Unavailable];
+
+    /// The status code that says it.
+    const fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::Unknown => 404,
+            Self::Conflict => 409,
+            Self::Unavailable => 503,
+        }
+    }
+
+    fn of(status: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.status() == status)
+    }
 }
 
 /// A request that was not carried out: nothing was changed.

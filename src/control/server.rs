@@ -4,8 +4,9 @@
 use super::{
     Answer, Ask, Cause, ErrorBody, Feed, LONGEST_PATH, ManifestOrder, OrderBody, PledgeBody, Refused, Reply, Request,
     SlotOrder, SlotsBody,
-    access::{Peer, Role, Rules, role},
-    connection::{Answering, IDLE, Listener},
+    access::{Peer, Role, Rules, is_known, role},
+    connection::{Answering, Patience},
+    door::Door,
     looks, socket,
 };
 use crate::{
@@ -15,11 +16,8 @@ use crate::{
 };
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{
-        ConnectInfo, DefaultBodyLimit, Path as InPath, State as Shared, connect_info::Connected,
-        rejection::BytesRejection,
-    },
+    body::{Body, Bytes, to_bytes},
+    extract::{ConnectInfo, Path as InPath, State as Shared, connect_info::Connected},
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -81,12 +79,12 @@ pub struct Server {
     file: SocketFile,
     requests: mpsc::Sender<Request>,
     judge: Judge,
-    idle: Duration,
+    patience: Patience,
 }
 
 /// Decides about who is at the other end, by the user and group that the kernel says, under the rules with this group of
 /// operators.
-type Judge = fn(Option<(u32, u32)>, Option<&str>) -> Verdict;
+pub(super) type Judge = fn(Option<(u32, u32)>, Option<&str>) -> Verdict;
 
 /// What somebody may do.
 #[derive(Debug, Clone)]
@@ -97,19 +95,27 @@ pub(super) struct Verdict {
 }
 
 fn judge(peer: Option<(u32, u32)>, operators: Option<&str>) -> Verdict {
+    if peer.is_some_and(|(uid, _)| is_known(uid)) {
+        // nobody has to be asked about them, so a name service that hangs does not keep them out
+        return Verdict { role: Some(Role::Operator), rules: Rules::of_process(), operators: None };
+    }
     let peer = peer.map(|(uid, gid)| Peer::look_up(uid, gid));
     let rules = Rules::look_up(operators);
     Verdict { role: role(peer.as_ref(), &rules), rules, operators: operators.map(str::to_owned) }
 }
 
 impl Verdict {
-    /// `None` for whoever has the role that is needed.
-    fn refusal(&self, needed: Role) -> Option<Response> {
+    /// Why not; `None` for whoever has the role that is needed.
+    pub(super) fn words(&self, needed: Role) -> Option<ErrorBody> {
         if self.role.is_some_and(|role| role >= needed) {
             return None;
         }
         let (error, help) = self.rules.refusal(self.role, needed, self.operators.as_deref());
-        Some((StatusCode::FORBIDDEN, Json(ErrorBody { error, help })).into_response())
+        Some(ErrorBody { error, help })
+    }
+
+    fn refusal(&self, needed: Role) -> Option<Response> {
+        self.words(needed).map(|words| (StatusCode::FORBIDDEN, Json(words)).into_response())
     }
 }
 
@@ -140,7 +146,7 @@ impl Server {
         let file = SocketFile(path.clone());
         // whoever can enter the folder may connect: each is judged by who they are
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map_err(listen)?;
-        Ok(Self { listener, file, requests, judge, idle: IDLE })
+        Ok(Self { listener, file, requests, judge, patience: Patience::USUAL })
     }
 
     /// Lets a test say who is at the other end.
@@ -151,18 +157,19 @@ impl Server {
 
     /// Lets a test wait less.
     #[cfg(test)]
-    pub(super) fn idle_for(self, idle: Duration) -> Self {
-        Self { idle, ..self }
+    pub(super) fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// Serves until it is cancelled.
     pub async fn run(self, feed: Feed) {
-        let Self { listener, file, requests, judge, idle } = self;
+        let Self { listener, file, requests, judge, patience } = self;
         let watchers = Arc::new(Semaphore::new(WATCHERS));
-        let desk = Desk { requests, feed, watchers, judge };
+        let door = Door::new(listener, judge, feed.operators.clone(), patience);
+        let desk = Desk { requests, feed, watchers, judge, patience };
         let service = router(desk).into_make_service_with_connect_info::<Caller>();
         // it answers until it is dropped: a connection that cannot be accepted is waited out inside
-        if let Err(error) = axum::serve(Listener::new(listener, idle), service).await {
+        if let Err(error) = axum::serve(door, service).await {
             tracing::error!(error = %error, "the control socket cannot be served any more");
         }
         drop(file);
@@ -176,8 +183,8 @@ struct Caller {
     answering: Answering,
 }
 
-impl Connected<IncomingStream<'_, Listener<UnixListener>>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, Listener<UnixListener>>) -> Self {
+impl Connected<IncomingStream<'_, Door>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
         let connection = stream.io();
         Self { peer: connection.peer(), answering: connection.answering.clone() }
     }
@@ -190,16 +197,18 @@ pub(super) struct Desk {
     pub(super) feed: Feed,
     pub(super) watchers: Arc<Semaphore>,
     judge: Judge,
+    patience: Patience,
 }
 
 /// Lets in who may at least look, and says further in what they may do.
 async fn guard(
     Shared(desk): Shared<Desk>,
     ConnectInfo(caller): ConnectInfo<Caller>,
-    mut request: axum::extract::Request,
+    request: axum::extract::Request,
     next: Next,
 ) -> Response {
     let _answered = caller.answering.begin();
+    let patience = desk.patience.request;
     let operators = desk.feed.operators.borrow().clone();
     // the user database may be a name service on the network
     let verdict = tokio::task::spawn_blocking(move || (desk.judge)(caller.peer, operators.as_deref())).await;
@@ -209,6 +218,11 @@ async fn guard(
     if let Some(refused) = verdict.refusal(Role::Reader) {
         return refused;
     }
+    let mut request = match timeout(patience, whole(request)).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(refused)) => return answer(Err(refused)),
+        Err(_) => return answer(Err(malformed("the request took too long to come", "send all of it at once"))),
+    };
     request.extensions_mut().insert(verdict);
     let late = || Refused::new(Cause::Unavailable, "this took too long", "see with `seald status` what seald does");
     timeout(LONGEST, next.run(request)).await.unwrap_or_else(|_| answer(Err(late())))
@@ -245,27 +259,27 @@ fn router(desk: Desk) -> Router {
         .merge(looks)
         .fallback(async || answer(Err(unknown("there is nothing at this path"))))
         .method_not_allowed_fallback(async || answer(Err(unknown("this path does not take this method"))))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(desk.clone(), guard))
         .with_state(desk)
 }
 
 pub(super) type Loop = mpsc::Sender<Request>;
 
-/// A body, as far as it could be read.
-type Body = Result<Bytes, BytesRejection>;
-
-fn whole(body: Body) -> Result<Bytes, Refused> {
+/// The request with all of its body.
+async fn whole(request: axum::extract::Request) -> Result<axum::extract::Request, Refused> {
+    let (head, body) = request.into_parts();
     let help = format!("send at most {BODY_LIMIT} bytes");
-    body.map_err(|why| malformed(&format!("the request cannot be read: {why}"), &help))
+    let body = to_bytes(body, BODY_LIMIT).await;
+    let body = body.map_err(|why| malformed(&format!("the request cannot be read: {why}"), &help))?;
+    Ok(axum::extract::Request::from_parts(head, Body::from(body)))
 }
 
 fn unknown(error: &str) -> Refused {
     Refused::new(Cause::Unknown, error, "use the `seald` of the same version as the daemon (`seald version`)")
 }
 
-async fn pledge(Shared(desk): Shared<Desk>, body: Body) -> Response {
-    answer(match whole(body).and_then(|body| read(&body)) {
+async fn pledge(Shared(desk): Shared<Desk>, body: Bytes) -> Response {
+    answer(match read(&body) {
         Ok(PledgeBody { count }) => ask(&desk.requests, Ask::Pledge(count)).await,
         Err(refused) => Err(refused),
     })
@@ -275,8 +289,8 @@ async fn as_declared(Shared(desk): Shared<Desk>) -> Response {
     answer(ask(&desk.requests, Ask::PledgeAsDeclared).await)
 }
 
-async fn order(Shared(desk): Shared<Desk>, InPath((number, verb)): InPath<(String, String)>, body: Body) -> Response {
-    answer(match whole(body).and_then(|body| order_of(&number, &verb, &body)) {
+async fn order(Shared(desk): Shared<Desk>, InPath((number, verb)): InPath<(String, String)>, body: Bytes) -> Response {
+    answer(match order_of(&number, &verb, &body) {
         Ok(wanted) => ask(&desk.requests, wanted).await,
         Err(refused) => Err(refused),
     })
@@ -304,15 +318,15 @@ async fn manifest(desk: &Desk, order: ManifestOrder) -> Response {
     answer(ask(&desk.requests, Ask::Manifest(order)).await)
 }
 
-async fn slot(Shared(desk): Shared<Desk>, InPath((slot, verb)): InPath<(String, String)>, body: Body) -> Response {
-    answer(match whole(body).and_then(|body| slot_order_of(Some(&slot), &verb, &body)) {
+async fn slot(Shared(desk): Shared<Desk>, InPath((slot, verb)): InPath<(String, String)>, body: Bytes) -> Response {
+    answer(match slot_order_of(Some(&slot), &verb, &body) {
         Ok(wanted) => ask(&desk.requests, wanted).await,
         Err(refused) => Err(refused),
     })
 }
 
-async fn slots(Shared(desk): Shared<Desk>, InPath(verb): InPath<String>, body: Body) -> Response {
-    answer(match whole(body).and_then(|body| slot_order_of(None, &verb, &body)) {
+async fn slots(Shared(desk): Shared<Desk>, InPath(verb): InPath<String>, body: Bytes) -> Response {
+    answer(match slot_order_of(None, &verb, &body) {
         Ok(wanted) => ask(&desk.requests, wanted).await,
         Err(refused) => Err(refused),
     })
@@ -378,12 +392,8 @@ pub(super) fn answer(answer: Answer) -> Response {
         Ok(Reply::Reloaded(reloaded)) => Json(reloaded).into_response(),
         Ok(Reply::Slots(ruled)) => Json(ruled).into_response(),
         Err(Refused { cause, error, help }) => {
-            let status = match cause {
-                Cause::Malformed => StatusCode::BAD_REQUEST,
-                Cause::Unknown => StatusCode::NOT_FOUND,
-                Cause::Conflict => StatusCode::CONFLICT,
-                Cause::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            };
+            // each is a code that HTTP has
+            let status = StatusCode::from_u16(cause.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (status, Json(ErrorBody { error, help })).into_response()
         }
     }

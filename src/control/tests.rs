@@ -2,6 +2,7 @@
 
 use super::{
     access::{Role, Rules},
+    connection::Patience,
     server::Verdict,
     *,
 };
@@ -296,7 +297,7 @@ async fn rest(stream: &mut UnixStream) -> String {
 
 #[tokio::test]
 async fn whoever_says_nothing_or_stops_in_the_middle_is_let_go() {
-    let mut rig = rig_with(|server| server.idle_for(Duration::from_millis(100)));
+    let mut rig = rig_with(|server| server.patient(Patience { idle: Duration::from_millis(100), ..Patience::USUAL }));
     let mut silent = rig.connect().await;
     assert_eq!(rest(&mut silent).await, "");
     let mut cut = rig.connect().await;
@@ -312,6 +313,84 @@ async fn whoever_says_nothing_or_stops_in_the_middle_is_let_go() {
     }
     request.reply.send(Err(Refused::new(Cause::Conflict, "not now", "later"))).unwrap();
     assert!(rest(&mut busy).await.contains("not now"));
+}
+
+/// Says one byte after the other, with pauses in which it listens, for as long as anybody is there.
+async fn drip(mut stream: UnixStream, first: &str) -> String {
+    stream.write_all(first.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    let begun = clock::monotonic();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if stream.write_all(b"x").await.is_err() {
+            return String::from_utf8(said).unwrap();
+        }
+        let mut heard = [0; 512];
+        match tokio::time::timeout(Duration::from_millis(10), stream.read(&mut heard)).await {
+            Ok(Ok(0) | Err(_)) => return String::from_utf8(said).unwrap(),
+            Ok(Ok(count)) => said.extend_from_slice(&heard[..count]),
+            Err(_) => {}
+        }
+    }
+    panic!("it was listened to all the time")
+}
+
+#[tokio::test]
+async fn whoever_never_comes_to_the_end_of_a_request_is_let_go() {
+    let patience = Patience { request: Duration::from_millis(300), ..Patience::USUAL };
+    let rig = rig_with(|server| server.patient(patience));
+    let get = "GET /v1/version HTTP/1.1\r\nHost: s\r\n";
+    assert_eq!(drip(rig.connect().await, &format!("{get}X: ")).await, "");
+    // the one before was answered
+    let said = drip(rig.connect().await, &format!("{get}\r\n")).await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    let slow = "POST /v1/pledge HTTP/1.1\r\nHost: s\r\nContent-Length: 4000\r\n\r\n";
+    let said = drip(rig.connect().await, slow).await;
+    assert!(said.contains("the request took too long to come"), "{said}");
+}
+
+#[tokio::test]
+async fn one_who_only_looks_takes_a_part_of_the_places_and_a_stranger_none() {
+    let reader = |_: Option<(u32, u32)>, _: Option<&str>| Verdict {
+        role: Some(Role::Reader),
+        rules: Rules { own: 0, readers: Some(0), operators: None },
+        operators: None,
+    };
+    let rig = rig_with(|server| server.judged_by(reader));
+    let get = b"GET /v1/version HTTP/1.1\r\nHost: s\r\n\r\n";
+    let mut inside = Vec::new();
+    let refused = loop {
+        let mut stream = rig.connect().await;
+        stream.write_all(get).await.unwrap();
+        let mut heard = [0; 512];
+        let count = stream.read(&mut heard).await.unwrap();
+        let said = String::from_utf8_lossy(&heard[..count]).into_owned();
+        if !said.starts_with("HTTP/1.1 200") {
+            break said + &rest(&mut stream).await;
+        }
+        inside.push(stream);
+        assert!(inside.len() < 64, "there is no bound");
+    };
+    assert_eq!(inside.len(), 16);
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("too many of this user"), "{refused}");
+
+    let stranger = |_: Option<(u32, u32)>, _: Option<&str>| Verdict {
+        role: None,
+        rules: Rules { own: 0, readers: Some(0), operators: None },
+        operators: None,
+    };
+    let rig = rig_with(|server| server.judged_by(stranger));
+    // far more than there are places; none of them says anything
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(rig.connect().await);
+    }
+    for mut stream in silent {
+        assert_eq!(rest(&mut stream).await, "");
+    }
+    let mut asking = rig.connect().await;
+    asking.write_all(get).await.unwrap();
+    let said = rest(&mut asking).await;
+    assert!(said.starts_with("HTTP/1.1 403") && said.contains("may ask seald"), "{said}");
 }
 
 #[tokio::test]
@@ -340,7 +419,8 @@ async fn a_refusal_says_why_and_what_to_do() {
         let refused = Refused::new(cause, "there is no sector 4", "see the list");
         let asked = client.order(number(4), Order::Retry, false);
         let (answer, _) = tokio::join!(asked, answers(&mut requests, Err(refused.clone())));
-        let ClientError::Refused { error, help } = answer.unwrap_err() else { panic!("{cause:?}") };
+        let ClientError::Refused { cause: told, error, help } = answer.unwrap_err() else { panic!("{cause:?}") };
+        assert_eq!(told, Some(cause));
         assert_eq!((error.as_str(), help.as_str()), ("there is no sector 4", "see the list"));
         let asked = rig.bare(reqwest::Method::POST, "/v1/sectors/4/retry", "");
         let ((status, _), _) = tokio::join!(asked, answers(&mut requests, Err(refused)));

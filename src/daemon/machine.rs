@@ -1,9 +1,13 @@
 //! The machine under the daemon: its processors, memory and GPUs, and who has what of them. Decided by `plan`.
 
-use super::{errands::Done, workers::GPU, world::World};
+use super::{
+    errands::Done,
+    workers::GPU,
+    world::{Task, World},
+};
 use crate::{
     host,
-    manifest::{Gpu, Manifest, Slot, Task},
+    manifest::{self, Gpu, Manifest, Slot},
     plan::{
         Ask, Assignee, GpuSeen, MemorySeen, assign,
         cores::{Cpu, Load, Placement, Want, place},
@@ -12,19 +16,25 @@ use crate::{
     sector::Stage,
     supervisor::WorkerSpec,
     units::{Bytes, SlotName, UnixMillis},
+    worker::Life,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-/// GPUs are looked at this often.
+/// The machine is looked at this often.
 const LOOK_MS: u64 = 30_000;
 
 /// The machine, as far as it is known.
 #[derive(Debug)]
 pub struct Machine {
+    /// All of its processors.
     cpus: Vec<Cpu>,
+    /// Those that workers may use; `None` all.
+    usable: Option<BTreeSet<u32>>,
+    /// When memory and processors were looked at.
+    measured: UnixMillis,
     memory: MemorySeen,
     /// `None` until they were looked at.
     gpus: Option<Vec<GpuSeen>>,
@@ -42,7 +52,9 @@ impl Machine {
     pub fn new(peaks: BTreeMap<Stage, Bytes>) -> Self {
         Self {
             cpus: host::topology::cpus(),
-            memory: MemorySeen { total: host::memory::total(), peaks, ran_out: BTreeSet::new() },
+            usable: None,
+            measured: UnixMillis::default(),
+            memory: MemorySeen { total: None, peaks, ran_out: BTreeSet::new(), outgrew: BTreeMap::new() },
             gpus: None,
             looked: UnixMillis::default(),
             looking: false,
@@ -97,18 +109,34 @@ impl Machine {
         Some(format!("{placed}{}", gpu.unwrap_or_default()))
     }
 
-    /// A stage ended well.
-    pub fn took(&mut self, stage: Stage, peak: Option<Bytes>) {
+    /// A stage ended well in this slot.
+    pub fn took(&mut self, slot: &SlotName, stage: Stage, peak: Option<Bytes>) {
         self.memory.ran_out.remove(&stage);
+        self.memory.outgrew.remove(&(slot.clone(), stage));
         if let Some(peak) = peak {
             let known = self.memory.peaks.entry(stage).or_default();
             *known = (*known).max(peak);
         }
     }
 
-    /// A stage ended for want of memory.
-    pub fn ran_out(&mut self, stage: Option<Stage>) {
-        self.memory.ran_out.extend(stage);
+    /// A stage ended for want of memory in a slot that is kept within `bound`: of its own, if that is less than there is.
+    fn ran_out(&mut self, slot: &SlotName, stage: Stage, bound: Option<Bytes>) {
+        let own = bound.filter(|bound| self.memory.total.is_none_or(|total| *bound < total));
+        if let Some(bound) = own {
+            let most = self.memory.outgrew.entry((slot.clone(), stage)).or_default();
+            *most = (*most).max(bound);
+        } else {
+            self.memory.ran_out.insert(stage);
+        }
+    }
+
+    /// What workers may take of it, which whoever manages the machine may change at any time.
+    fn on_measured(&mut self, total: Option<Bytes>, usable: Option<BTreeSet<u32>>) {
+        self.memory.total = total;
+        if self.usable != usable {
+            self.usable = usable;
+            self.settled = None;
+        }
     }
 
     /// GPUs were looked at.
@@ -146,7 +174,9 @@ impl Machine {
                 who,
             })
             .collect();
-        self.placed = place(&self.cpus, &wants, &self.placed);
+        let may = |cpu: &&Cpu| self.usable.as_ref().is_none_or(|ids| ids.contains(&cpu.id));
+        let cpus: Vec<Cpu> = self.cpus.iter().filter(may).copied().collect();
+        self.placed = place(&cpus, &wants, &self.placed);
         self.settled = Some(Arc::clone(manifest));
     }
 
@@ -174,14 +204,31 @@ fn workers(manifest: &Manifest) -> impl Iterator<Item = (Assignee, &Slot)> {
 }
 
 /// One that also makes trees or proofs wants many cores for them.
-fn load(tasks: &BTreeSet<Task>) -> Load {
+fn load(tasks: &BTreeSet<manifest::Task>) -> Load {
+    use manifest::Task;
     let wide = tasks.contains(&Task::PreCommit2) || tasks.contains(&Task::Commit);
     if tasks.contains(&Task::PreCommit1) && !wide { Load::Layers } else { Load::Anything }
 }
 
 impl World {
-    /// Has GPUs looked at when it is time, and gives out anew what changed.
+    /// A task ended for want of memory.
+    pub fn ran_out(&mut self, task: u64) {
+        let Some(Task { worker, stage, .. }) = self.tasks.get(&task) else { return };
+        let bound = self.manifest.slots.get(&worker.slot).and_then(|slot| slot.memory);
+        // a child is bounded in what it asks for, and fails by itself: the kernel kills it for others
+        self.machine.ran_out(&worker.slot, *stage, bound.filter(|_| self.life == Life::Outlives));
+    }
+
+    /// Has the machine looked at when it is time, and gives out anew what changed.
     pub fn look_at_machine(&mut self, now: UnixMillis) {
+        if now.ms_since(self.machine.measured) >= LOOK_MS {
+            self.machine.measured = now;
+            let workers = match self.life {
+                Life::Outlives => host::group::Workers::Units,
+                Life::WithDaemon => host::group::Workers::Children,
+            };
+            self.machine.on_measured(host::memory::total(workers), host::topology::usable(workers));
+        }
         let wanted = self.prover == Prover::Real && self.manifest.slots.values().any(|slot| slot.gpu.is_some());
         let due = now.ms_since(self.machine.looked) >= LOOK_MS;
         if wanted && due && !self.machine.looking {
@@ -200,10 +247,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        manifest::{self, Overrides},
-        worker::Life,
-    };
+    use crate::manifest::Overrides;
     use std::path::Path;
 
     fn example() -> Arc<Manifest> {
@@ -276,12 +320,48 @@ mod tests {
 
     #[test]
     fn what_a_stage_took_at_most_is_kept_and_a_good_end_forgets_that_memory_ran_out() {
-        let mut machine = Machine::new(BTreeMap::from([(Stage::Commit, Bytes::new(7))]));
-        machine.ran_out(Some(Stage::Commit));
+        let (mut machine, gpu) = (Machine::new(BTreeMap::from([(Stage::Commit, Bytes::new(7))])), who("gpu0").slot);
+        machine.ran_out(&gpu, Stage::Commit, None);
         assert!(machine.memory().ran_out.contains(&Stage::Commit));
-        machine.took(Stage::Commit, Some(Bytes::new(5)));
+        machine.took(&gpu, Stage::Commit, Some(Bytes::new(5)));
         assert_eq!((machine.memory().peaks[&Stage::Commit], machine.memory().ran_out.len()), (Bytes::new(7), 0));
-        machine.took(Stage::Commit, Some(Bytes::new(9)));
+        machine.took(&gpu, Stage::Commit, Some(Bytes::new(9)));
         assert_eq!(machine.memory().peaks[&Stage::Commit], Bytes::new(9));
+    }
+
+    /// As after `AllowedCPUs=` on the slice of the workers, which may come while they run.
+    #[test]
+    fn processors_that_workers_may_not_use_are_given_to_none() {
+        let (manifest, mut machine) = (example(), Machine::new(BTreeMap::new()));
+        machine.cpus = (0..32).map(|id| Cpu { id, core: id, cache: 0, node: 0 }).collect();
+        let given = |machine: &Machine| -> BTreeSet<u32> {
+            let placed = machine.placed.values();
+            placed.flat_map(|placement| placement.cpus.clone().unwrap_or_else(|| (0..32).collect())).collect()
+        };
+        machine.settle(&manifest, Prover::Simulated);
+        assert!(given(&machine).iter().any(|cpu| *cpu >= 16));
+        machine.on_measured(Some(Bytes::new(7)), Some((0..16).collect()));
+        assert!(machine.settled.is_none() && machine.memory().total == Some(Bytes::new(7)));
+        machine.settle(&manifest, Prover::Simulated);
+        assert!(given(&machine).iter().all(|cpu| *cpu < 16), "{:?}", machine.placed);
+        machine.on_measured(Some(Bytes::new(9)), Some((0..16).collect()));
+        assert!(machine.settled.is_some() && machine.memory().total == Some(Bytes::new(9)), "nothing to give out anew");
+    }
+
+    /// A slot that is too small must not have the whole machine drained for it.
+    #[test]
+    fn a_stage_that_outgrows_its_slot_is_remembered_for_that_slot_alone() {
+        let (mut machine, gpu) = (Machine::new(BTreeMap::new()), who("gpu0").slot);
+        machine.memory.total = Some(Bytes::new(100));
+        for bound in [40, 60, 50] {
+            machine.ran_out(&gpu, Stage::Commit, Some(Bytes::new(bound)));
+        }
+        let memory = machine.memory();
+        let most = BTreeMap::from([((gpu.clone(), Stage::Commit), Bytes::new(60))]);
+        assert_eq!((&memory.outgrew, memory.ran_out.len()), (&most, 0));
+        machine.took(&gpu, Stage::Commit, None);
+        assert!(machine.memory().outgrew.is_empty(), "it fits after all");
+        machine.ran_out(&gpu, Stage::Commit, Some(Bytes::new(100)));
+        assert!(machine.memory().outgrew.is_empty() && machine.memory().ran_out.contains(&Stage::Commit));
     }
 }

@@ -78,7 +78,7 @@ impl World {
                 let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
                 tracing::warn!(sector, stage, slot = %worker, miner, class = class.as_str(), error = %error, "a task failed");
                 if out_of_memory {
-                    self.machine.ran_out(self.tasks.get(&task).map(|task| task.stage));
+                    self.ran_out(task);
                 }
                 self.on_failed(task, class, error, now, news);
             }
@@ -159,7 +159,7 @@ impl World {
         }
         let Some(task) = self.tasks.remove(&id) else { return };
         self.waits.done(took_ms.unwrap_or_else(|| now.ms_since(task.started)));
-        self.machine.took(task.stage, peak);
+        self.machine.took(&task.worker.slot, task.stage, peak);
         // by our clock it would be the time until a daemon heard of it
         if let Some(ms) = took_ms {
             news.durations.push(Took { stage: task.stage, size: self.desired.sector_size, ms, peak });

@@ -14,7 +14,7 @@ use crate::{
         SectorStatus, SlotStatus, Snapshot, StageStatus, Target, stake::Stake, words,
     },
     supervisor::{TaskView, WorkerId, WorkerView},
-    units::{Bytes, SectorNumber, UnixMillis},
+    units::{Bytes, SectorNumber, SlotName, UnixMillis},
 };
 use std::{
     collections::BTreeMap,
@@ -321,17 +321,18 @@ impl World {
             .map(|(name, wish)| {
                 let desk = self.repos.get(name);
                 let (state, free) = match desk.map(|desk| &desk.seen) {
-                    Some(RepoSeen::Open(room)) => ("ready".to_owned(), room.free.less(room.reserve)),
+                    Some(RepoSeen::Open(room)) => ("ready".to_owned(), room.left()),
                     Some(RepoSeen::Unusable { why, .. }) => (why.clone(), Bytes::default()),
                     Some(RepoSeen::Closed) | None => ("to be opened".to_owned(), Bytes::default()),
                 };
+                let size = desk.map_or(Bytes::default(), |desk| desk.capacity);
                 let roles = [(wish.seal, "seal"), (wish.store, "store")];
                 RepoStatus {
                     name: name.clone(),
                     path: wish.path.display().to_string(),
                     state,
                     roles: roles.iter().filter(|(on, _)| *on).map(|(_, role)| (*role).to_owned()).collect(),
-                    capacity: desk.map_or(Bytes::default(), |desk| desk.capacity),
+                    capacity: wish.max_use.map_or(size, |max| size.min(max)),
                     free,
                     reserved: promised.reserved(name),
                 }
@@ -374,6 +375,7 @@ impl World {
             .chain(wallet(plan))
             .chain(self.suspected())
             .chain(self.barred())
+            .chain(self.outgrown())
             .chain(too_large(plan))
             .chain(self.daemon_alarms())
             .collect()
@@ -385,6 +387,20 @@ impl World {
         barred.map(|(worker, why)| {
             let remedy = "mend or declare another GPU; the worker starts by itself once its GPU is well";
             alarm(format!("slot {worker}"), format!("it is not started: it waits for {why}"), remedy)
+        })
+    }
+
+    /// Stages that a slot is not given any more, as it is too small for them.
+    fn outgrown(&self) -> impl Iterator<Item = Alarm> {
+        let bound = |slot: &SlotName| self.manifest.slots.get(slot).and_then(|slot| slot.memory);
+        let outgrew = self.machine.memory().outgrew.iter();
+        let still = outgrew
+            .filter_map(move |((slot, stage), most)| Some((slot, stage, bound(slot).filter(|bound| bound <= most)?)));
+        still.map(|(slot, stage, bound)| {
+            let (stage, size) = (stage.as_str(), self.desired.sector_size);
+            let what = format!("{stage} of {size} ran out of its {bound} of memory, and is not given to it any more");
+            let remedy = format!("raise slot.{slot}.memory, then `seald reload`; other slots go on");
+            alarm(format!("slot {slot}"), what, &remedy)
         })
     }
 

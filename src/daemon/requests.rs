@@ -69,7 +69,10 @@ impl World {
                 Ok(Err(Refused::new(Cause::Unavailable, why, "ask again in a few seconds")))
             }
             Ask::Pledge(more) => match self.desired.sectors.checked_add(more.get()) {
-                Some(wanted) => self.want(wanted).await,
+                Some(wanted) => {
+                    self.store.set_setting(PLEDGED, &wanted.to_string()).await?;
+                    Ok(Ok(self.want(wanted)))
+                }
                 None => {
                     let why = format!("{more} more sectors cannot be counted");
                     Ok(Err(Refused::new(Cause::Conflict, why, "order fewer")))
@@ -80,19 +83,22 @@ impl World {
                 let why = "a manifest is read by the loop itself";
                 Ok(Err(Refused::new(Cause::Unavailable, why, "ask again in a second")))
             }
-            Ask::PledgeAsDeclared => self.want(self.manifest.pledge.sectors).await,
+            Ask::PledgeAsDeclared => {
+                // a number that is kept would outlive what the manifest declares now
+                self.store.forget_setting(PLEDGED).await?;
+                Ok(Ok(self.want(self.manifest.pledge.sectors)))
+            }
             Ask::Sector { number, order, yes } => self.order(number, order, yes).await,
             Ask::Slots { place, order } => self.hold(place, order).await,
         }
     }
 
-    async fn want(&mut self, wanted: u64) -> Result<Answer, StoreError> {
+    fn want(&mut self, wanted: u64) -> Reply {
         let declared = self.manifest.pledge.sectors;
-        self.store.set_setting(PLEDGED, &wanted.to_string()).await?;
         tracing::info!(declared, wanted, "an operator set the target");
         self.desired.sectors = wanted;
         let proving = self.proving();
-        Ok(Ok(Reply::Pledged(Pledged { format_version: orders::FORMAT_VERSION, declared, wanted, proving })))
+        Reply::Pledged(Pledged { format_version: orders::FORMAT_VERSION, declared, wanted, proving })
     }
 
     async fn order(&mut self, number: SectorNumber, order: Order, yes: bool) -> Result<Answer, StoreError> {
@@ -137,8 +143,13 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest;
+    use crate::{
+        daemon::{Source, start},
+        manifest,
+        proofs::Prover,
+    };
     use std::path::Path;
+    use tokio::sync::{mpsc, oneshot};
 
     #[tokio::test]
     async fn the_manifest_is_the_floor_of_what_was_ordered() {
@@ -153,5 +164,29 @@ mod tests {
             store.set_setting(PLEDGED, ordered).await.unwrap();
             assert_eq!(desired(&manifest, &store).await.unwrap().sectors, wanted, "{ordered}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_taken_back_leaves_the_target_to_the_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let overrides = manifest::Overrides { cwd: folder.path().to_owned(), ..manifest::Overrides::default() };
+        let source = Source { path: "examples/configs/devnet.toml".into(), overrides };
+        let proposal = source.read().unwrap();
+        let (mut world, _lock, ..) =
+            start::world(source, proposal, Prover::Simulated, mpsc::channel(1).0).await.unwrap();
+        let declared = world.manifest.pledge.sectors;
+        let mut ask = async |ask| {
+            let (reply, answer) = oneshot::channel();
+            world.on_request(Request { ask, reply }).await.unwrap();
+            let Ok(Reply::Pledged(pledged)) = answer.await.unwrap() else { panic!("refused") };
+            assert_eq!((pledged.declared, pledged.wanted), (declared, world.desired.sectors));
+            pledged.wanted
+        };
+        assert_eq!(ask(Ask::Pledge(4.try_into().unwrap())).await, declared + 4);
+        assert_eq!(ask(Ask::PledgeAsDeclared).await, declared);
+        let mut fewer = Manifest::clone(&world.manifest);
+        fewer.pledge.sectors = declared - 1;
+        let after = desired(&fewer, &world.store).await.unwrap();
+        assert_eq!(after.sectors, declared - 1, "nothing of the order is left");
     }
 }

@@ -106,8 +106,8 @@ impl Judge<'_> {
             let key = |part: &str| format!("repo.{name}.{part}");
             let Some(folder) = self.host.folders.get(&repo.path) else { continue };
             if repo.require_mount && !folder.mounted {
-                let accepted = format!("a mount point, or {} = false", key("require_mount"));
-                self.problem(&key("path"), "has nothing mounted on it", accepted);
+                let accepted = format!("a folder on a mount other than /, or {} = false", key("require_mount"));
+                self.problem(&key("path"), "has nothing mounted on it or above it", accepted);
                 continue;
             }
             let written = repo.seal || repo.store;

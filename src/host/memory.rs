@@ -1,21 +1,14 @@
 //! How much memory workers may take together: all of it, or what a control group above them allows.
 
+use super::group::{self, Workers};
 use crate::units::Bytes;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-/// The group of all workers that systemd starts.
-const WORKERS: &str = "seald.slice/seald-workers.slice";
-
-/// The least of what the machine has, what the groups of this process allow, and what that of the workers allows.
-pub fn total() -> Option<Bytes> {
+/// The least of what the machine has and what the groups of these workers allow.
+pub fn total(workers: Workers) -> Option<Bytes> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| of_meminfo(&text));
-    let own = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| own_group(&text));
-    let groups = Path::new("/sys/fs/cgroup");
-    let bounds = own.into_iter().chain([PathBuf::from(WORKERS)]).filter_map(|group| bound(groups, &group));
-    machine.into_iter().chain(bounds).min()
+    let bound = workers.group().and_then(|group| bound(Path::new(group::ROOT), &group));
+    machine.into_iter().chain(bound).min()
 }
 
 /// `MemTotal` of a `meminfo` file.
@@ -25,16 +18,10 @@ pub fn of_meminfo(text: &str) -> Option<Bytes> {
     Bytes::new(kib).checked_mul(1024)
 }
 
-/// The group that a `/proc/PID/cgroup` file names in the unified hierarchy, without its leading slash.
-pub fn own_group(text: &str) -> Option<PathBuf> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(PathBuf::from(path))
-}
-
 /// The least `memory.max` of a group and of those above it.
 fn bound(root: &Path, group: &Path) -> Option<Bytes> {
-    let of = |group: &Path| fs::read_to_string(root.join(group).join("memory.max")).ok()?.trim().parse::<u64>().ok();
-    group.ancestors().filter_map(of).min().map(Bytes::new)
+    let bounds = group::say(root, group, "memory.max");
+    bounds.iter().filter_map(|text| text.trim().parse().ok()).min().map(Bytes::new)
 }
 
 #[cfg(test)]
@@ -56,14 +43,9 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_named_by_the_unified_hierarchy_alone() {
-        let text = "4:memory:/old\n0::/system.slice/seald.service\n";
-        assert_eq!(own_group(text), Some(PathBuf::from("system.slice/seald.service")));
-        assert_eq!(own_group("4:memory:/old\n"), None);
-    }
-
-    #[test]
     fn this_machine_has_memory() {
-        assert!(total().is_some_and(|bytes| bytes > Bytes::new(1 << 20)));
+        for workers in [Workers::Units, Workers::Children] {
+            assert!(total(workers).is_some_and(|bytes| bytes > Bytes::new(1 << 20)), "{workers:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! Read from the kernel's files and from the GPU driver. What could not be found out is absent and is not judged.
 
 pub mod gpu;
+pub mod group;
 pub mod judge;
 pub mod limits;
 pub mod memory;

@@ -3,6 +3,7 @@
 use super::{gpu, limits, memory};
 use crate::{
     manifest::{ChainSource, CpuSet, Identity, Key, Manifest},
+    repo::Mounts,
     supervisor::Places,
     units::Bytes,
 };
@@ -11,7 +12,7 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use std::{
 pub struct Folder {
     /// How it can be used.
     pub access: Access,
-    /// Whether something is mounted on it.
+    /// Whether it is on a mount, as a repo with `require_mount` asks when it is opened.
     pub mounted: bool,
     /// Size of the file system it is or would be on.
     pub capacity: Bytes,
@@ -78,7 +79,7 @@ pub struct Host {
 impl Host {
     /// Looks at everything that this manifest needs.
     pub fn look(manifest: &Manifest) -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").map(|text| mount_points(&text)).unwrap_or_default();
+        let mounts = Mounts::read().unwrap_or_default();
         let repos = manifest.repos.values().map(|repo| repo.path.clone());
         let own = [manifest.state.dir.clone(), manifest.params.dir.clone()];
         let database = manifest.state.url.sqlite_path().and_then(Path::parent).map(Path::to_owned);
@@ -123,7 +124,7 @@ pub fn token_files(manifest: &Manifest) -> impl Iterator<Item = (String, &Path)>
     endpoints.iter().enumerate().filter_map(move |(index, at)| Some((key(index), at.token_file.as_deref()?)))
 }
 
-fn look_at_folder(path: &Path, mounts: &BTreeSet<PathBuf>) -> Folder {
+fn look_at_folder(path: &Path, mounts: &Mounts) -> Folder {
     let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
     let writable = access(there, AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
     let readable = access(there, AccessFlags::R_OK | AccessFlags::X_OK).is_ok();
@@ -143,7 +144,7 @@ fn look_at_folder(path: &Path, mounts: &BTreeSet<PathBuf>) -> Folder {
         let bytes = |blocks: u64| blocks.saturating_mul(of.fragment_size());
         (bytes(of.blocks()), bytes(of.blocks_available()))
     });
-    Folder { access, mounted: mounts.contains(path), capacity: Bytes::new(capacity), free: Bytes::new(free) }
+    Folder { access, mounted: mounts.holding(path).is_some(), capacity: Bytes::new(capacity), free: Bytes::new(free) }
 }
 
 fn look_at_secret(path: &Path) -> SecretFile {
@@ -151,16 +152,6 @@ fn look_at_secret(path: &Path) -> SecretFile {
         Ok(metadata) => SecretFile::Readable(metadata.permissions().mode()),
         Err(error) => SecretFile::Unreadable(error.to_string()),
     }
-}
-
-/// The mount points of a `mountinfo` file: its fifth column, with octal escapes for spaces and the like.
-pub fn mount_points(text: &str) -> BTreeSet<PathBuf> {
-    let unescape = |field: &str| {
-        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-            .into_iter()
-            .fold(field.to_owned(), |text, (escape, letter)| text.replace(escape, letter))
-    };
-    text.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| PathBuf::from(unescape(field))).collect()
 }
 
 /// The UUIDs that the NVIDIA driver lists below this folder; none without the driver.
@@ -171,4 +162,21 @@ pub fn gpus(folder: &Path) -> Vec<String> {
     let mut uuids: Vec<String> = texts.filter_map(uuid).collect();
     uuids.sort();
     uuids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By the rule by which it would be opened: below a mount, and through a link.
+    #[test]
+    fn a_folder_below_a_mount_is_mounted() {
+        let mounts = Mounts::read().unwrap();
+        assert!(look_at_folder(Path::new("/proc/self"), &mounts).mounted);
+        assert!(!look_at_folder(Path::new("/nowhere/at/all"), &mounts).mounted);
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/proc/self", &link).unwrap();
+        assert!(look_at_folder(&link, &mounts).mounted);
+    }
 }

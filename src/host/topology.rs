@@ -1,20 +1,39 @@
-//! Processors as the kernel shows them: cores, caches, memory nodes, and which of them this process may use.
+//! Processors as the kernel shows them: cores, caches, memory nodes, and which of them workers may use.
 
+use super::group::{self, Workers};
 use crate::{manifest::CpuSet, plan::cores::Cpu};
-use nix::{sched::sched_getaffinity, unistd::Pid};
+use nix::{
+    sched::{self, sched_getaffinity},
+    unistd::Pid,
+};
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// The processors that are online and that this process may use, in ascending order.
+/// The processors that are online, in ascending order.
 pub fn cpus() -> Vec<Cpu> {
-    let online = read(Path::new("/sys"));
-    match sched_getaffinity(Pid::from_raw(0)) {
-        Ok(allowed) => {
-            let may = |cpu: &Cpu| usize::try_from(cpu.id).is_ok_and(|id| allowed.is_set(id).unwrap_or(false));
-            online.into_iter().filter(may).collect()
+    read(Path::new("/sys"))
+}
+
+/// The processors that these workers may use; `None` where nothing keeps them from any.
+pub fn usable(workers: Workers) -> Option<BTreeSet<u32>> {
+    match workers {
+        // their group alone: where the daemon itself is kept says nothing of them
+        Workers::Units => {
+            let isolated = list(Path::new("/sys/devices/system/cpu/isolated")).unwrap_or_default();
+            let cpus = effective(Path::new(group::ROOT), &workers.group()?)?;
+            Some(&cpus - &isolated)
         }
         // more than the system call can tell of: all of them
-        Err(_) => online,
+        Workers::Children => {
+            let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
+            let ids = (0..sched::CpuSet::count()).filter(|id| allowed.is_set(*id).unwrap_or(false));
+            Some(ids.filter_map(|id| u32::try_from(id).ok()).collect())
+        }
     }
+}
+
+/// What a group may use: by its own word, or where it has none by that of the nearest above it.
+fn effective(root: &Path, group: &Path) -> Option<BTreeSet<u32>> {
+    group::say(root, group, "cpuset.cpus.effective").iter().find_map(|text| numbers(text))
 }
 
 /// What the tree at `sys` shows. A machine that tells nothing of its cores and caches has one thread a core, and one cache.
@@ -44,9 +63,13 @@ fn nodes(folder: &Path) -> Vec<(u32, BTreeSet<u32>)> {
     nodes
 }
 
-/// A list of numbers such as `0-3,8`, as the kernel writes it.
+/// The list of numbers in a file.
 fn list(path: &Path) -> Option<BTreeSet<u32>> {
-    let text = fs::read_to_string(path).ok()?;
+    numbers(&fs::read_to_string(path).ok()?)
+}
+
+/// A list of numbers such as `0-3,8`, as the kernel writes it.
+fn numbers(text: &str) -> Option<BTreeSet<u32>> {
     text.trim().parse::<CpuSet>().ok().map(|set| set.as_set().clone())
 }
 
@@ -86,7 +109,30 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_processors_and_this_process_may_use_some() {
-        assert!(!cpus().is_empty());
+    fn the_nearest_group_that_says_it_has_the_processors_of_workers() {
+        let root = tempfile::tempdir().unwrap();
+        let group = Path::new("seald.slice/seald-workers.slice");
+        fs::create_dir_all(root.path().join(group)).unwrap();
+        let says = |group: &str, text: &str| {
+            fs::write(root.path().join(group).join("cpuset.cpus.effective"), text).unwrap();
+        };
+        assert_eq!(effective(root.path(), group), None);
+        says("", "0-7\n");
+        assert_eq!(effective(root.path(), group), Some((0..8).collect()));
+        assert_eq!(effective(root.path(), Path::new("not/there")), Some((0..8).collect()));
+        says("seald.slice", "0-5\n");
+        says("seald.slice/seald-workers.slice", "2-3,5\n");
+        assert_eq!(effective(root.path(), group), Some([2, 3, 5].into()));
+        says("seald.slice/seald-workers.slice", "\n");
+        assert_eq!(effective(root.path(), group), Some((0..6).collect()), "one that says nothing is not asked");
+    }
+
+    #[test]
+    fn this_machine_has_processors_and_workers_may_use_some() {
+        let cpus = cpus();
+        for workers in [Workers::Units, Workers::Children] {
+            let may = |cpu: &&Cpu| usable(workers).is_none_or(|ids| ids.contains(&cpu.id));
+            assert!(cpus.iter().any(|cpu| may(&cpu)), "{workers:?}");
+        }
     }
 }

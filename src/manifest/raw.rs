@@ -198,7 +198,7 @@ pub struct RawRepo {
     pub reserve: Option<Text>,
     /// Preference among the repos that fit; 0 only when nothing else does.
     pub weight: Option<u64>,
-    /// Refuse to use the path unless something is mounted on it.
+    /// Refuse to use the path unless something is mounted on it, or above it other than at /.
     pub require_mount: Option<bool>,
 }
 

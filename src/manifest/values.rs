@@ -155,24 +155,21 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// The text with every secret of an address in it replaced by `***`: the password before an `@`, and the value of
-/// any query parameter that is called token or password.
+/// The text with every secret that an address may hold replaced by `***`: whoever it logs in as, the whole of what is
+/// before an `@`, as a token alone can be; and each value of its query, whatever it is called.
 pub fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (place, query) = rest.split_once(['?', '#']).map_or((rest, None), |(place, query)| (place, Some(query)));
+    if query.is_some_and(|query| query.contains('@')) {
+        // a password with an unescaped '?', or a query with an '@': what is secret cannot be told from what is not
+        return format!("{scheme}://***");
+    }
     // an unescaped '/' in a password would end the host early, so the last '@' of all counts
-    let end = rest.rfind('@').or_else(|| rest.find(['/', '?', '#'])).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    let authority = match (authority.split_once(':'), tail.starts_with('@')) {
-        (Some((user, _)), true) => format!("{user}:***"),
-        (_, _) => authority.to_owned(),
-    };
-    let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
-    let hide = |pair: &str| match pair.split_once('=') {
-        Some((name @ ("token" | "password"), _)) => format!("{name}=***"),
-        Some(_) | None => pair.to_owned(),
-    };
-    let query = query.map(|q| format!("?{}", q.split('&').map(hide).collect::<Vec<_>>().join("&")));
-    format!("{scheme}://{authority}{path}{}", query.unwrap_or_default())
+    let (login, place) = place.rsplit_once('@').map_or(("", place), |(_, place)| ("***@", place));
+    // one without a name is all value
+    let hide = |pair: &str| pair.split_once('=').map_or("***".to_owned(), |(name, _)| format!("{name}=***"));
+    let query = query.map(|query| format!("?{}", query.split('&').map(hide).collect::<Vec<_>>().join("&")));
+    format!("{scheme}://{login}{place}{}", query.unwrap_or_default())
 }
 
 /// Host and port of an `http://` or `https://` address; `None` when it is not one.

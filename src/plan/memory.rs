@@ -6,7 +6,7 @@
 use super::{Assignee, Desired, Observed};
 use crate::{
     sector::Stage,
-    units::{Bytes, SectorSize},
+    units::{Bytes, SectorSize, SlotName},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,10 @@ pub struct MemorySeen {
     pub total: Option<Bytes>,
     /// The most that each stage took here.
     pub peaks: BTreeMap<Stage, Bytes>,
-    /// Stages whose last end was for want of memory: each is tried again alone.
+    /// Stages whose last end was for want of the machine's memory: each is tried again alone.
     pub ran_out: BTreeSet<Stage>,
+    /// Stages that ended for want of what their slot may take: the most at which that happened. Being alone is no help.
+    pub outgrew: BTreeMap<(SlotName, Stage), Bytes>,
 }
 
 /// The part of memory that the daemon, the node's client and the kernel keep: a twentieth, at least 1 GiB, and never more
@@ -45,6 +47,13 @@ fn known(size: SectorSize, stage: Stage) -> Option<Bytes> {
         (SectorSize::GiB64, Stage::Commit) => 190 * GIB,
     };
     Some(Bytes::new(bytes))
+}
+
+/// The bound of this worker's slot, when the stage ran out of no less than that there.
+pub(super) fn outgrown(desired: &Desired, observed: &Observed, who: &Assignee, stage: Stage) -> Option<Bytes> {
+    let bound = desired.slot_of(who)?.memory?;
+    let most = observed.memory.outgrew.get(&(who.slot.clone(), stage))?;
+    (bound <= *most).then_some(bound)
 }
 
 /// Why a stage is not given to a worker now.

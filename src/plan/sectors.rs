@@ -4,7 +4,7 @@
 use super::{
     Action, Assignee, Desired, Held, MinerSeen, Observed, ParamsSeen, Place, Plan, RepoSeen, SectorSeen, Subject,
     batches,
-    memory::{Ledger, Short},
+    memory::{Ledger, Short, outgrown},
     space::{self, Reservations},
 };
 use crate::{
@@ -213,12 +213,16 @@ impl Desk<'_> {
     }
 
     fn can(&self, who: &Assignee, stage: Stage) -> bool {
-        self.desired.slot_of(who).is_some_and(|wish| wish.stages.contains(&stage))
+        let does = self.desired.slot_of(who).is_some_and(|wish| wish.stages.contains(&stage));
+        does && outgrown(self.desired, self.observed, who, stage).is_none()
     }
 
     /// What there is to wait for when no worker can take this stage, and what ends that.
     fn no_worker(&self, stage: Stage) -> (String, WakeUp) {
         if let Some(reason) = held_back(self.desired, stage) {
+            return (reason, WakeUp::Operator);
+        }
+        if let Some(reason) = self.outgrown_everywhere(stage) {
             return (reason, WakeUp::Operator);
         }
         let barred = || self.desired.able(stage).map(|who| self.observed.barred.get(&who)).collect::<Option<Vec<_>>>();
@@ -233,6 +237,16 @@ impl Desk<'_> {
             n => format!("one of {n} {} workers to be free", stage.as_str()),
         };
         (reason, WakeUp::NextHead)
+    }
+
+    /// What every slot of this stage lacks, when each was too small for it.
+    fn outgrown_everywhere(&self, stage: Stage) -> Option<String> {
+        let bound = |who: Assignee| Some((who.slot.clone(), outgrown(self.desired, self.observed, &who, stage)?));
+        let bounds: BTreeMap<_, _> = self.desired.able(stage).map(bound).collect::<Option<_>>()?;
+        let told = bounds.iter().map(|(slot, bound)| format!("slot {slot}, where it ran out of {bound}"));
+        let told = told.collect::<Vec<_>>().join(", or ");
+        let (stage, size) = (stage.as_str(), self.desired.sector_size);
+        (!bounds.is_empty()).then(|| format!("more memory for {stage} of {size} in {told}"))
     }
 
     /// The repo the stage's result goes to, when it is usable and has room.

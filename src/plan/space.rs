@@ -137,6 +137,14 @@ pub struct Room {
     pub max_use: Option<Bytes>,
 }
 
+impl Room {
+    /// What may still be written, whether it is promised or not.
+    pub fn left(&self) -> Bytes {
+        let free = self.free.less(self.reserve);
+        self.max_use.map_or(free, |max| free.min(max.less(self.used)))
+    }
+}
+
 /// Why something does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{missing} short of {limit} in repo {repo} ({wanted} wanted, {reserved} reserved)")]
@@ -203,6 +211,17 @@ impl Reservations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_the_least_of_what_is_free_and_what_may_be_used() {
+        let bytes = Bytes::new;
+        let room = Room { free: bytes(100), used: bytes(30), reserve: bytes(10), max_use: None };
+        assert_eq!(room.left(), bytes(90));
+        assert_eq!(Room { max_use: Some(bytes(50)), ..room }.left(), bytes(20));
+        assert_eq!(Room { max_use: Some(bytes(500)), ..room }.left(), bytes(90));
+        assert_eq!(Room { max_use: Some(bytes(20)), ..room }.left(), bytes(0), "more is used than may be, since today");
+        assert_eq!(Room { reserve: bytes(200), ..room }.left(), bytes(0));
+    }
 
     #[test]
     fn trees_have_the_sizes_of_sealed_sectors() {

@@ -14,6 +14,7 @@ mod tests;
 pub use crate::plan::space::{Reservations, Room, Short, finalized_size, sealing_peak, stage_growth};
 pub use atomic::{sync_dir, write_atomic};
 pub use layout::{Kind, Listing};
+pub use mount::Mounts;
 
 use crate::{
     error::Remedy,
@@ -42,7 +43,7 @@ pub struct Declared {
     pub reserve: Bytes,
     /// Preference among repos, as Lotus understands it; 0 is read only.
     pub weight: u64,
-    /// Refuse the folder unless a file system other than the root is mounted on it or above it.
+    /// Refuse the folder unless a file system other than the root is mounted on it or above it: [`Mounts::holding`].
     pub require_mount: bool,
 }
 
@@ -149,13 +150,10 @@ pub struct Space {
 /// # Errors
 /// See [`RepoError`]; nothing was changed unless the lock was taken.
 pub fn open(declared: &Declared) -> Result<Repo, RepoError> {
-    open_with(declared, mount::Mounts::read)
+    open_with(declared, Mounts::read)
 }
 
-fn open_with(
-    declared: &Declared,
-    mounts: impl FnOnce() -> Result<mount::Mounts, RepoError>,
-) -> Result<Repo, RepoError> {
+fn open_with(declared: &Declared, mounts: impl FnOnce() -> Result<Mounts, RepoError>) -> Result<Repo, RepoError> {
     let Declared { name, path, require_mount, .. } = declared;
     if *require_mount && mounts()?.holding(path).is_none() {
         return Err(RepoError::NotMounted { name: name.clone(), path: path.clone() });

@@ -1,6 +1,6 @@
 //! Repos in throw-away folders, and the laws of the ledger.
 
-use super::{mount::Mounts, *};
+use super::*;
 use crate::{
     sector::Stage,
     units::{SectorSize, sector_file_name},
@@ -152,6 +152,11 @@ fn a_missing_mount_is_refused_before_anything_is_made() {
     assert!(matches!(error, RepoError::NotMounted { .. }), "{error}");
     assert_eq!(error.remedy(), Remedy::Hold);
     assert!(error.to_string().contains("require_mount"), "{error}");
+    assert!(!path.exists());
+    let parent = path.parent().unwrap().display();
+    let bound = format!("27 1 8:1 / / ro - ext4 /dev/sda1 rw\n40 27 8:1 {parent} {parent} rw - ext4 /dev/sda1 rw\n");
+    let error = open_with(&declared, || Ok(Mounts::parse(bound.as_bytes()))).unwrap_err();
+    assert!(matches!(error, RepoError::NotMounted { .. }), "{error}");
     assert!(!path.exists());
 
     let table = format!("40 27 259:0 / {} rw - xfs /dev/nvme0n1 rw\n", path.display());

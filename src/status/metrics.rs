@@ -143,16 +143,16 @@ pub const METRICS: &[Metric] = &[
         maybe(s.chain.worker_balance.map(fil))
     }),
     gauge("seald_repo_ready", &["repo"], "1 while the repo can be used.", |s| {
-        repos(s, |repo| u64::from(repo.state == "ready"))
+        repos(s, |repo| Some(u64::from(repo.state == "ready")))
     }),
-    gauge("seald_repo_capacity_bytes", &["repo"], "Size of the repo's file system.", |s| {
-        repos(s, |repo| repo.capacity.as_u64())
+    gauge("seald_repo_capacity_bytes", &["repo"], "Size of the repo's file system, or max_use if that is less.", |s| {
+        repos(s, |repo| Some(repo.capacity.as_u64()))
     }),
-    gauge("seald_repo_free_bytes", &["repo"], "Bytes that seald may still write to the repo.", |s| {
-        repos(s, |repo| repo.free.as_u64())
+    gauge("seald_repo_free_bytes", &["repo"], "Bytes that may still be written; absent without roles.", |s| {
+        repos(s, |repo| (!repo.roles.is_empty()).then(|| repo.free.as_u64()))
     }),
     gauge("seald_repo_reserved_bytes", &["repo"], "Bytes promised to sectors in flight.", |s| {
-        repos(s, |repo| repo.reserved.as_u64())
+        repos(s, |repo| Some(repo.reserved.as_u64()))
     }),
 ];
 
@@ -181,7 +181,9 @@ pub fn document() -> String {
         "# Metrics\n\n\
          Made from `seald::status::metrics::METRICS` by `tests/it/docs.rs`; `UPDATE_EXPECT=1 tests/run` writes it anew.\n\n\
          `seald metrics` prints them, `GET /v1/metrics` on the control socket answers them, and with `[node] address` in\n\
-         the manifest `GET /metrics` on that address does.\n\n\
+         the manifest `GET /metrics` on that address does. The alert rules in `packaging/monitoring` want the job to be called\n\
+         `seald`:\n\n\
+         ```yaml\nscrape_configs:\n  - job_name: seald\n    static_configs:\n      - targets: [\"10.0.0.2:3456\"]\n```\n\n\
          | name | type | labels | meaning |\n| --- | --- | --- | --- |\n",
     );
     for Metric { name, kind, labels, help, read: _ } in METRICS {
@@ -312,16 +314,17 @@ fn batches(snapshot: &Snapshot) -> Vec<Sample> {
     tally(["kind", "state"], snapshot.batches.iter().map(of))
 }
 
-fn repos(snapshot: &Snapshot, value: impl Fn(&RepoStatus) -> u64) -> Vec<Sample> {
-    let sample =
-        |repo: &RepoStatus| Sample { labels: vec![("repo", repo.name.to_string())], value: value(repo).to_string() };
-    snapshot.repos.iter().map(sample).collect()
+fn repos(snapshot: &Snapshot, value: impl Fn(&RepoStatus) -> Option<u64>) -> Vec<Sample> {
+    let sample = |repo: &RepoStatus| {
+        Some(Sample { labels: vec![("repo", repo.name.to_string())], value: value(repo)?.to_string() })
+    };
+    snapshot.repos.iter().filter_map(sample).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Scheduling;
+    use crate::{status::Scheduling, units::Bytes};
     use std::collections::BTreeSet;
 
     fn snapshot() -> Snapshot {
@@ -387,6 +390,25 @@ mod tests {
                 .collect();
             assert_eq!(series.iter().collect::<BTreeSet<_>>().len(), series.len(), "a series comes twice");
         }
+    }
+
+    /// An alert about a repo that is nearly full must not tell of one that nothing is written to.
+    #[test]
+    fn only_a_repo_that_is_written_to_has_free_space() {
+        let repo = |name: &str, roles: &[&str]| RepoStatus {
+            name: name.parse().unwrap(),
+            path: String::new(),
+            state: "ready".to_owned(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            capacity: Bytes::new(9),
+            free: Bytes::new(1),
+            reserved: Bytes::default(),
+        };
+        let snapshot = Snapshot { repos: vec![repo("new", &["store"]), repo("old", &[])], ..snapshot() };
+        let text = render(&snapshot);
+        let of = |name: &str| text.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+        assert_eq!(of("seald_repo_free_bytes{"), ["seald_repo_free_bytes{repo=\"new\"} 1"]);
+        assert_eq!(of("seald_repo_ready{").len(), 2);
     }
 
     #[test]

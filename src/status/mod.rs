@@ -355,9 +355,9 @@ pub struct RepoStatus {
     pub state: String,
     /// `seal`, `store`.
     pub roles: Vec<String>,
-    /// Size of its file system.
+    /// The most that it may hold: the size of its file system, or `max_use` if that is less.
     pub capacity: Bytes,
-    /// Free for seald.
+    /// What seald may still write to it.
     pub free: Bytes,
     /// Promised to running stages.
     pub reserved: Bytes,

@@ -132,25 +132,52 @@ pub struct Changed {
 }
 
 impl Reloaded {
-    /// The answer as text.
+    /// What was done, as text.
     pub fn render(&self) -> String {
-        let Self { generation, applied, changes, refused, drains, warnings, .. } = self;
-        let mut out = match (*applied, changes.is_empty()) {
-            (true, _) => format!("generation {generation} of the manifest is in force\n"),
-            (false, true) => format!("nothing changed; generation {generation} of the manifest is in force\n"),
-            (false, false) => format!("a reload would change generation {generation}:\n"),
+        let Self { generation, applied, .. } = self;
+        let nothing = if *applied { "" } else { "nothing changed; " };
+        let head = format!("{nothing}generation {generation} of the manifest is in force\n");
+        format!("{head}{}{}", self.told(|_| true), self.beside())
+    }
+
+    /// What a reload would do, as text: what it refuses first, as then nothing of the rest comes into force.
+    pub fn render_preview(&self) -> String {
+        let Self { generation, changes, refused, .. } = self;
+        if changes.is_empty() && refused.is_empty() {
+            return format!("a reload would change nothing of generation {generation}\n{}", self.beside());
+        }
+        if refused.is_empty() {
+            let head = format!("a reload would change generation {generation}:\n");
+            return format!("{head}{}{}", self.told(|_| true), self.beside());
+        }
+        let mut out = format!("`seald reload` refuses this manifest, and generation {generation} stays in force:\n");
+        refused.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
+        // a refusal begins with the key that it is about
+        let is_refused = |change: &Changed| {
+            let rest = refused.iter().filter_map(|line| line.strip_prefix(&change.key));
+            rest.into_iter().any(|rest| rest.starts_with([':', ' ']))
         };
+        let others = self.told(|change| !is_refused(change));
+        if !others.is_empty() {
+            out.push_str("these changes wait for that:\n");
+        }
+        format!("{out}{others}{}", self.beside())
+    }
+
+    /// The chosen changes, one a line.
+    fn told(&self, is_chosen: impl Fn(&Changed) -> bool) -> String {
         let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
-        for Changed { key, from, to, class } in changes {
-            match from == to {
-                true => out.push_str(&format!("  {key}: another secret ({class})\n")),
-                false => out.push_str(&format!("  {key}: {} -> {} ({class})\n", said(from), said(to))),
-            }
-        }
-        for (head, lines) in [("finished first", drains), ("refused", refused), ("warning", warnings)] {
-            lines.iter().for_each(|line| out.push_str(&format!("  {head}: {line}\n")));
-        }
-        out
+        let line = |Changed { key, from, to, class }: &Changed| match from == to {
+            true => format!("  {key}: another secret ({class})\n"),
+            false => format!("  {key}: {} -> {} ({class})\n", said(from), said(to)),
+        };
+        self.changes.iter().filter(|change| is_chosen(change)).map(line).collect()
+    }
+
+    /// What else there is to know.
+    fn beside(&self) -> String {
+        let drains = self.drains.iter().map(|line| format!("  finished first: {line}\n"));
+        drains.chain(self.warnings.iter().map(|line| format!("  warning: {line}\n"))).collect()
     }
 }
 
@@ -237,6 +264,35 @@ mod tests {
         );
         let same = Reloaded { applied: false, changes: Vec::new(), drains: Vec::new(), ..reloaded };
         assert_eq!(same.render(), "nothing changed; generation 3 of the manifest is in force\n");
+    }
+
+    #[test]
+    fn a_preview_says_first_what_a_reload_refuses() {
+        let changed = |key: &str, class: &str| {
+            let (from, to) = (Some("1".to_owned()), Some("2".to_owned()));
+            Changed { key: key.to_owned(), from, to, class: class.to_owned() }
+        };
+        let preview = Reloaded {
+            format_version: FORMAT_VERSION,
+            generation: 3,
+            applied: false,
+            changes: vec![changed("miner.actor", "never"), changed("pledge.sectors", "live")],
+            refused: vec!["miner.actor: 1 becomes 2 (why)".to_owned()],
+            drains: Vec::new(),
+            warnings: vec!["the disk is slow".to_owned()],
+        };
+        assert_eq!(
+            preview.render_preview(),
+            "`seald reload` refuses this manifest, and generation 3 stays in force:\n  miner.actor: 1 becomes 2 (why)\n\
+             these changes wait for that:\n  pledge.sectors: 1 -> 2 (live)\n  warning: the disk is slow\n"
+        );
+        let taken = Reloaded { refused: Vec::new(), warnings: Vec::new(), ..preview };
+        assert_eq!(
+            taken.render_preview(),
+            "a reload would change generation 3:\n  miner.actor: 1 -> 2 (never)\n  pledge.sectors: 1 -> 2 (live)\n"
+        );
+        let same = Reloaded { changes: Vec::new(), ..taken };
+        assert_eq!(same.render_preview(), "a reload would change nothing of generation 3\n");
     }
 
     #[test]

@@ -31,6 +31,15 @@ impl Store {
         query.execute(&self.writer).await.map(drop).map_err(failed("write a setting"))
     }
 
+    /// Forgets a value, so that it counts as never set.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn forget_setting(&self, key: &str) -> Result<(), StoreError> {
+        let query = sqlx::query(sql::FORGET_SETTING).bind(key.to_owned());
+        query.execute(&self.writer).await.map(drop).map_err(failed("forget a setting"))
+    }
+
     /// Stage, sector size, average milliseconds (late ones count most) and number of finished runs, for
     /// estimates only: a row that makes no sense is left out.
     ///

@@ -83,6 +83,7 @@ pub(super) const INSERT_BATCH_SECTOR: &str =
 pub(super) const SETTING: &str = "SELECT value FROM settings WHERE name = $1";
 pub(super) const SET_SETTING: &str =
     "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+pub(super) const FORGET_SETTING: &str = "DELETE FROM settings WHERE name = $1";
 
 /// A plain mean of the first eight, then each new one counts an eighth.
 pub(super) const RECORD_DURATION: &str = "INSERT INTO durations (stage, size, avg_ms, samples) \

@@ -26,6 +26,7 @@ pub use companion::{Companion, CompanionEvent, CompanionView};
 pub use exit::tells_of_lost_gpu;
 pub use launch::become_worker;
 pub use places::{Places, exits};
+pub use process::printed;
 pub use record::write_own as record_own_end;
 
 use crate::{

@@ -216,6 +216,23 @@ pub fn become_program(program: &Path, args: &[String], env: &BTreeMap<String, St
     std::process::Command::new(program).arg0("seald").args(args).env_clear().envs(env).exec()
 }
 
+/// Runs a short program to its end, without a time limit; what it printed, line by line. Dropping it kills the program.
+///
+/// # Errors
+/// When the operating system refuses to start it.
+pub async fn printed(program: &Path, args: &[String]) -> io::Result<Vec<String>> {
+    let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+    let mut process = Process::start(program, &args, &BTreeMap::new())?;
+    let mut lines = Vec::new();
+    loop {
+        match process.next().await {
+            Seen::Log(line) => lines.push(line.text),
+            Seen::Control(_) | Seen::Closed | Seen::Gone => {}
+            Seen::Exited(_) => return Ok(lines),
+        }
+    }
+}
+
 /// Waits for a timer that may not be set.
 pub async fn wait_for(timer: &mut Option<Pin<Box<Sleep>>>) {
     match timer {

@@ -3,7 +3,7 @@
 //! A bound there counts all memory, and what goes beyond it ends the worker with a word that tells so. Only a unit of
 //! ours is entered: in any other group there are strangers, and the daemon.
 
-use crate::{host::memory::own_group, units::Bytes};
+use crate::{host, units::Bytes};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ const UNIT: &str = "seald-worker@";
 /// The group cannot be made or bounded: what was tried.
 pub fn bound(memory: Bytes) -> Result<bool, String> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(group) = own_group(&text).filter(|group| is_ours(group)) else { return Ok(false) };
+    let Some(group) = host::group::own(&text).filter(|group| is_ours(group)) else { return Ok(false) };
     let group = Path::new("/sys/fs/cgroup").join(group);
     enter(&group, memory).map(|()| true).map_err(|(path, error)| format!("{}: {error}", path.display()))
 }

@@ -297,6 +297,31 @@ fn logs_of_a_sector_or_a_slot_come_from_the_log_file_that_is_there() {
     assert_eq!(seald(&["logs", "GPU"]).status.code(), Some(2));
 }
 
+#[test]
+fn a_log_file_of_an_earlier_run_is_not_the_log_of_the_daemon_that_runs() {
+    let state = State::new();
+    fs::write(state.path("seald.log"), "2020-01-01T00:00:00Z  INFO seald: of yesterday\n").unwrap();
+    let dir = format!("state.dir={}", state.0.path().display());
+    let logs = || {
+        let Output { status, stdout, stderr } = seald(&["logs", "--set", &dir]);
+        (status.code(), text(&stdout), text(&stderr))
+    };
+    let file = fs::File::open(state.path("seald.log")).unwrap();
+    let _lock = state.lock();
+    let (code, out, err) = logs();
+    // what is in the journal of this machine, if it has one, is not what this test is about
+    assert!(!out.contains("of yesterday"), "{code:?} {err}");
+    if out.is_empty() {
+        assert_eq!(code, Some(1));
+        assert!(err.starts_with("error: the daemon that runs does not log to "), "{err}");
+        assert!(err.contains("the journal has no entry of seald.service") && err.contains("\nhelp: "), "{err}");
+    }
+    // what a daemon on a terminal holds
+    file.lock_shared().unwrap();
+    let (code, out, err) = logs();
+    assert!(code == Some(0) && out.contains("of yesterday"), "{code:?} {err}");
+}
+
 /// A folder with a manifest of this text, and `seald` in it.
 fn with_manifest(manifest: &str, args: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();

@@ -23,6 +23,26 @@ fn alerts_and_dashboard_use_metrics_that_exist() {
     }
 }
 
+/// An alert that asks for a job of another name than the one that is to be declared says nothing, ever.
+#[test]
+fn the_alerts_are_about_the_job_that_is_to_be_declared() {
+    let rules = read("packaging/monitoring/seald.rules.yml");
+    for text in [&rules, &read("docs/metrics.md")] {
+        assert!(text.contains("- job_name: seald\n"), "no job is declared: {text}");
+    }
+    let named: Vec<_> = rules.split("job=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(named, ["seald"]);
+}
+
+/// From its second sample on, a counter that did not move has not moved for a day.
+#[test]
+fn nothing_sealed_is_said_after_a_day_and_not_after_an_hour() {
+    let rules = read("packaging/monitoring/seald.rules.yml");
+    let (_, rule) = rules.split_once("alert: SealdNothingSealed\n").unwrap();
+    let expression = rule.lines().find_map(|line| line.trim().strip_prefix("expr: ")).unwrap();
+    assert!(expression.ends_with(" and seald_in_flight_sectors offset 24h > 0"), "{expression}");
+}
+
 #[test]
 fn the_dashboard_is_json_whose_panels_ask_for_something() {
     let dashboard: serde_json::Value = serde_json::from_str(&read("packaging/monitoring/seald.json")).unwrap();
@@ -62,6 +82,27 @@ fn manager_and_workers_may_write_to_the_same_storage() {
     }
     assert_eq!(setting(&worker, "PrivateNetwork"), Some("yes"));
     assert_eq!(setting(&worker, "StandardInput"), Some("socket"));
+}
+
+/// A database that is away for a while at a boot must not leave seald down until somebody looks.
+#[test]
+fn the_manager_is_started_again_however_often_it_fails() {
+    let manager = read("packaging/systemd/seald.service");
+    assert_eq!(setting(&manager, "StartLimitIntervalSec"), Some("0"));
+    assert_eq!(setting(&manager, "Restart"), Some("on-failure"));
+    assert_eq!(setting(&manager, "RestartPreventExitStatus"), Some("78"));
+    let after = setting(&manager, "After").unwrap();
+    assert!(after.split(' ').any(|unit| unit == "postgresql.service"), "{after}");
+}
+
+/// What bounds the workers is read from their slice, before the first of them too.
+#[test]
+fn the_slice_of_the_workers_is_there_before_the_manager() {
+    let manager = read("packaging/systemd/seald.service");
+    for name in ["Wants", "After"] {
+        let units = setting(&manager, name).unwrap();
+        assert!(units.split(' ').any(|unit| unit == "seald-workers.slice"), "{name}={units}");
+    }
 }
 
 /// A `RestartPreventExitStatus=` that differs from what seald ends with would be a restart loop over a bad manifest.

@@ -26,7 +26,7 @@ fn desired() -> Desired {
 
 fn seen(total: u64, peaks: &[(Stage, u64)]) -> MemorySeen {
     let peaks = peaks.iter().map(|(stage, peak)| (*stage, gib(*peak))).collect();
-    MemorySeen { total: Some(gib(total)), peaks, ran_out: BTreeSet::new() }
+    MemorySeen { total: Some(gib(total)), peaks, ran_out: BTreeSet::new(), outgrew: BTreeMap::new() }
 }
 
 fn ledger<'a>(desired: &'a Desired, seen: &'a MemorySeen, running: &[(&str, Stage)]) -> Ledger<'a> {

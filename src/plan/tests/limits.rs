@@ -143,3 +143,30 @@ fn messages_wait_on_a_network_that_this_version_does_not_know_until_a_deadline_i
     super::batches::drawn_at(&mut observed, 1, 50 - 3_780);
     assert!(sealed(&observed), "the node's simulation decides before a deposit is lost");
 }
+
+#[test]
+fn a_stage_that_outgrew_its_slot_goes_to_another_and_else_waits_for_more_memory() {
+    let mut desired = Desired { sectors: 0, ..devnet() };
+    desired.slots = slots(&[("large", &[Stage::PreCommit2, Stage::Commit], 1), ("small", &[Stage::PreCommit2], 1)]);
+    let bound = |desired: &mut Desired, name: &str, bytes| {
+        desired.slots.get_mut(&name.parse().unwrap()).unwrap().memory = Some(Bytes::new(bytes));
+    };
+    bound(&mut desired, "small", 40 << 30);
+    let mut observed = ready(&desired);
+    observed.sectors = [(number(1), in_state(1, State::PreCommit2))].into();
+    assert!(text(&plan(&desired, &observed))[0].contains("small/0"), "the more specialised one has it first");
+    observed.memory.total = Some(Bytes::new(200 << 30));
+    observed.memory.outgrew.insert(("small".parse().unwrap(), Stage::PreCommit2), Bytes::new(40 << 30));
+    assert!(text(&plan(&desired, &observed))[0].contains("large/0"), "{:#?}", text(&plan(&desired, &observed)));
+    bound(&mut desired, "large", 20 << 30);
+    observed.memory.outgrew.insert(("large".parse().unwrap(), Stage::PreCommit2), Bytes::new(20 << 30));
+    let said = plan(&desired, &observed);
+    let waits = "sector 1 waits for more memory for precommit2 of 2KiB in slot large, where it ran out of 20 GiB, or slot \
+                 small, where it ran out of 40 GiB";
+    assert_eq!(text(&said), [waits]);
+    assert_eq!(said.holds[0].until, WakeUp::Operator);
+    bound(&mut desired, "small", 50 << 30);
+    assert!(text(&plan(&desired, &observed))[0].contains("small/0"), "a larger bound is another chance");
+    desired.slots.values_mut().for_each(|slot| slot.memory = None);
+    assert!(text(&plan(&desired, &observed))[0].contains("small/0"), "and so is none");
+}

@@ -14,7 +14,7 @@ use crate::{
 };
 use futures_util::StreamExt as _;
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, Response, StatusCode, Url,
     header::{CONTENT_RANGE, RANGE},
 };
 use std::{
@@ -99,7 +99,23 @@ fn client(address: &str) -> Result<Client, ParamsError> {
         .connect_timeout(Duration::from_secs(20))
         .read_timeout(SILENCE)
         .build()
-        .map_err(|error| ParamsError::Unreachable { url: address.to_owned(), tries: 0, why: Chain(&error).to_string() })
+        .map_err(|error| ParamsError::Unreachable { url: shown(address), tries: 0, why: why(error) })
+}
+
+/// An address as it may be told: without login and query, which may hold secrets.
+fn shown(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else { return "the mirror".to_owned() };
+    url.set_query(None);
+    url.set_fragment(None);
+    // only an address without a host has no place for a login, and then it has none
+    url.set_username("").unwrap_or_default();
+    url.set_password(None).unwrap_or_default();
+    url.into()
+}
+
+/// Why it failed; the address is told beside it.
+fn why(error: reqwest::Error) -> String {
+    Chain(&error.without_url()).to_string()
 }
 
 struct Mirror {
@@ -121,16 +137,19 @@ impl Mirror {
         format!("{}/{}", self.address, file.name)
     }
 
+    fn shown(&self, file: &ParamFile) -> String {
+        shown(&self.url(file))
+    }
+
     /// The length of a file, where the mirror tells it beforehand.
     async fn length(&self, file: &ParamFile) -> Result<Option<u64>, ParamsError> {
-        let url = self.url(file);
-        match self.client.head(&url).send().await {
+        match self.client.head(self.url(file)).send().await {
             Ok(answer) if answer.status().is_success() => {
                 let header = answer.headers().get(reqwest::header::CONTENT_LENGTH);
                 Ok(header.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()))
             }
             Ok(answer) if [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN].contains(&answer.status()) => {
-                Err(ParamsError::Refused { url, status: answer.status().as_u16() })
+                Err(ParamsError::Refused { url: self.shown(file), status: answer.status().as_u16() })
             }
             // a mirror without HEAD, or one that is down right now: the download itself will tell
             Ok(_) | Err(_) => Ok(None),
@@ -152,7 +171,7 @@ impl Mirror {
             out.set_len(0).await.map_err(at("empty", part))?;
         }
         std::fs::remove_file(part).map_err(at("remove", part))?;
-        Err(ParamsError::WrongDigest { url: self.url(file), found, wanted: file.published.clone() })
+        Err(ParamsError::WrongDigest { url: self.shown(file), found, wanted: file.published.clone() })
     }
 
     /// Downloads until the mirror says that it was all, going on after every break.
@@ -175,7 +194,7 @@ impl Mirror {
                 Ended::Broke { why, .. } => {
                     tries = tries.saturating_add(1);
                     if tries >= TRIES {
-                        return Err(ParamsError::Unreachable { url: self.url(file), tries, why });
+                        return Err(ParamsError::Unreachable { url: self.shown(file), tries, why });
                     }
                 }
             }
@@ -198,7 +217,7 @@ impl Mirror {
         let ask = if have > 0 { ask.header(RANGE, format!("bytes={have}-")) } else { ask };
         let answer = match ask.send().await {
             Ok(answer) => answer,
-            Err(error) => return Ok(Ended::Broke { length: have, why: Chain(&error).to_string() }),
+            Err(error) => return Ok(Ended::Broke { length: have, why: why(error) }),
         };
         match answer.status() {
             StatusCode::PARTIAL_CONTENT if starts_at(&answer) == Some(have) => {}
@@ -214,7 +233,7 @@ impl Mirror {
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 return Ok(Ended::Broke { length: have, why: format!("the mirror answers {status}") });
             }
-            status => return Err(ParamsError::Refused { url: self.url(file), status: status.as_u16() }),
+            status => return Err(ParamsError::Refused { url: self.shown(file), status: status.as_u16() }),
         }
         let mut length = out.seek(io::SeekFrom::End(0)).await.map_err(io)?;
         let mut body = answer.bytes_stream();
@@ -223,7 +242,7 @@ impl Mirror {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     out.flush().await.map_err(io)?;
-                    return Ok(Ended::Broke { length, why: Chain(&error).to_string() });
+                    return Ok(Ended::Broke { length, why: why(error) });
                 }
             };
             out.write_all(&chunk).await.map_err(io)?;

@@ -355,6 +355,10 @@ pub(super) async fn settings_keep_the_last_value(url: &str) {
         assert_eq!(store.setting("miner").await.unwrap().as_deref(), Some(value));
     }
     assert_eq!(store.setting("Miner").await.unwrap(), None);
+    for _ in 0..2 {
+        store.forget_setting("miner").await.unwrap();
+        assert_eq!(store.setting("miner").await.unwrap(), None);
+    }
 }
 
 pub(super) async fn durations_are_averaged(url: &str) {

@@ -69,6 +69,12 @@ fn a_bad_manifest_is_refused_with_its_place_and_changes_nothing() {
     let mut run = rig.start();
     run.until("sector 1");
     let before = generation(&rig);
+    // it seals: that is nothing that a reload would change
+    let plan = rig.ask(&["plan"]);
+    let told = said(&plan);
+    assert_eq!(plan.status.code(), Some(0), "{told}");
+    assert!(told.starts_with("a reload would change nothing of generation "), "{told}");
+    assert!(!told.contains("a start does") && !told.contains("start worker"), "{told}");
     for (text, reason) in [
         (with(0, 1), "slot.cpu.count"),
         (with(1, 1) + "\n[slott.x]\n", "slott"),
@@ -84,6 +90,20 @@ fn a_bad_manifest_is_refused_with_its_place_and_changes_nothing() {
         let status = run.watch(&rig, |status| about_manifest(status).is_some_and(|what| what.contains(reason)));
         assert_eq!(status["generation"]["number"], before);
     }
+    // a plan says what a reload would: of what only the daemon finds here, and of what it refuses
+    rig.write_manifest(&(with(1, 1) + "\n[repo.gone]\npath = \"/proc/nothing\"\nroles = [\"store\"]\n"));
+    let (plan, reload) = (rig.ask(&["plan"]), rig.ask(&["reload"]));
+    assert_eq!(plan.status.code(), Some(3));
+    let refusal = said(&plan);
+    assert!(refusal.starts_with("error: ") && said(&reload).ends_with(&refusal), "{refusal}{}", said(&reload));
+    rig.write_manifest(&with(2, 1).replace("\"2KiB\"", "\"8MiB\""));
+    let plan = rig.ask(&["plan"]);
+    assert_eq!(plan.status.code(), Some(4));
+    let told = said(&plan);
+    assert!(told.starts_with("`seald reload` refuses this manifest, and generation "), "{told}");
+    assert!(told.contains("\nthese changes wait for that:\n  slot.cpu.count: 1 -> 2 (new jobs)\n"), "{told}");
+    assert_eq!(told.matches("miner.sector_size").count(), 1, "{told}");
+
     // the place of what is wrong, as `seald check` says it
     rig.write_manifest(&with(0, 1));
     let line = with(0, 1).lines().position(|line| line == "count = 0").unwrap() + 1;
@@ -187,6 +207,10 @@ fn a_daemon_without_a_manifest_says_what_to_write_and_a_reload_brings_it_up() {
     run.watch(&rig, is_told);
 
     rig.write_manifest(&example());
+    // it has nothing to compare with
+    let plan = rig.ask(&["plan"]);
+    assert_eq!(plan.status.code(), Some(4));
+    assert!(said(&plan).contains("a start does, in order:"), "{}", said(&plan));
     let answer = rig.ask(&["reload"]);
     assert_eq!(answer.status.code(), Some(0), "{}", said(&answer));
     assert!(said(&answer).contains("generation 1 of the manifest is in force"), "{}", said(&answer));

@@ -5,6 +5,7 @@ use super::{
     rig::{Kind, Rig},
 };
 use serde_json::Value;
+use std::{io::Read as _, process::Stdio};
 
 const LONG: &str = "600000";
 
@@ -82,6 +83,35 @@ fn a_drained_slot_finishes_its_task_then_its_worker_leaves() {
     assert_eq!(rig.ask(&["resume", &who]).status.code(), Some(0));
     run.watch(&rig, |status| slot(status, &who)["pid"].is_number() && slot(status, &who)["held"].is_null());
     run.until("target 1/1 proving");
+    assert_eq!(run.stopped().code(), Some(0));
+}
+
+#[test]
+fn a_wait_ends_well_without_a_reader_and_with_an_error_when_somebody_resumes_the_slot() {
+    let (rig, mut run) = busy(LONG);
+    let who = place(&rig.json(&["status", "--json"]));
+    let (mut said, writer) = std::io::pipe().unwrap();
+    let mut waiting = rig.command(&["drain", &who, "--wait"]);
+    let mut child = waiting.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    drop(waiting);
+    let mut first = [0];
+    // it waits now
+    said.read_exact(&mut first).unwrap();
+    assert_eq!(rig.ask(&["resume", &who]).status.code(), Some(0));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains(&format!("error: slot {who} takes tasks again")), "{rest}");
+    assert!(rest.contains(&format!("help: `seald drain {who} --wait`")), "{rest}");
+
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut waiting = rig.command(&["drain", &who, "--wait"]);
+    let mut child = waiting.stdout(Stdio::null()).stderr(closed).spawn().unwrap();
+    // it has said what it waits for, or panicked over it, when the order shows
+    run.watch(&rig, |status| slot(status, &who)["held"]["how"] == "drained");
+    assert_eq!(rig.ask(&["pause", &who, "--now"]).status.code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(run.stopped().code(), Some(0));
 }
 

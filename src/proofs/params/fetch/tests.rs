@@ -113,6 +113,19 @@ async fn get(fake: &Fake, dir: &Path) -> Result<(), ParamsError> {
     fetch_files(wanted(), dir, &fake.address, Duration::from_millis(1), &|_| ()).await
 }
 
+#[tokio::test]
+async fn what_a_mirrors_address_hides_is_not_told() {
+    let (dir, fake) = (tempfile::tempdir().unwrap(), mirror(|_| Answer::Status(404)).await);
+    let secret = |address: &str| address.replacen("http://", "http://SECRET:SECRET@", 1);
+    for address in
+        [secret(&fake.address), secret("http://127.0.0.1:1/files"), "http://127.0.0.1:1/?k=SECRET".to_owned()]
+    {
+        let failed = fetch_files(wanted(), dir.path(), &address, Duration::from_millis(1), &|_| ()).await;
+        let told = Chain(&failed.unwrap_err()).to_string();
+        assert!(!told.contains("SECRET") && told.contains("http://127.0.0.1:"), "{told}");
+    }
+}
+
 fn is_whole(dir: &Path) -> bool {
     std::fs::read(dir.join("some.srs")).is_ok_and(|bytes| bytes == content()) && !dir.join("some.srs.part").exists()
 }
