@@ -76,7 +76,7 @@ impl World {
                 let of = self.tasks.get(&task);
                 let (sector, stage) = (of.map(|of| of.number.as_u64()), of.map(|of| of.stage.as_str()));
                 let miner = self.miner.as_ref().map(|miner| miner.id.to_string());
-                tracing::warn!(sector, stage, slot = %worker, miner, class = class.as_str(), error = %error, "a task failed");
+                tracing::warn!(sector, stage, slot = %worker, miner, class = class.as_str(), error = %error, "a task failed: {error}");
                 if out_of_memory {
                     self.ran_out(task);
                 }
@@ -93,7 +93,7 @@ impl World {
                 self.on_stopped(task);
             }
             Notice::Down { worker, why } => {
-                tracing::warn!(slot = %worker, reason = %why, "a worker ended");
+                tracing::warn!(slot = %worker, reason = %why, "a worker ended: {why}");
             }
         }
     }
