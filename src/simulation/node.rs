@@ -3,8 +3,8 @@
 use super::dice::Dice;
 use crate::{
     chain::{
-        Allocated, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node, PreCommitInfo,
-        SectorInfo, Sent, TipSet, params::SectorPreCommitInfo,
+        Allocated, Beneficiary, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node,
+        PreCommitInfo, SectorInfo, Sent, TipSet, params::SectorPreCommitInfo,
     },
     devnet::{
         address,
@@ -306,6 +306,13 @@ impl Node for SimNode {
             control: Vec::new(),
             sector_size: miner.size,
             window_post_proof: miner.size.window_post_proof(),
+            beneficiary: Beneficiary {
+                address: address::id(miner.owner),
+                quota: AttoFil::ZERO,
+                used: AttoFil::ZERO,
+                expiration: Epoch::new(0),
+                pending: None,
+            },
         })
     }
 
