@@ -23,6 +23,7 @@ pub mod reading;
 mod reloading;
 pub mod report;
 mod requests;
+pub mod standing;
 mod start;
 pub mod survey;
 #[cfg(test)]
