@@ -23,11 +23,14 @@ pub async fn with_chain(list: List, whom: Whom) -> List {
     list.with(found)
 }
 
-/// Three calls, and one more for every ten thousand sectors.
+/// Three calls for up to ten thousand sectors; for more, one for each ten thousand and one for each deadline.
 async fn standings(client: &Client, miner: MinerId, numbers: &BTreeSet<SectorNumber>) -> Result<Standings, ChainError> {
     let head = client.head().await?;
     let expirations = client.expirations(miner, numbers, &head).await?;
-    let active = if expirations.is_empty() { BTreeSet::new() } else { client.active_sectors(miner, &head).await? };
+    let active = match expirations.len() {
+        0 => BTreeSet::new(),
+        found => client.active_sectors(miner, found, &head).await?,
+    };
     Ok(Standings { head: head.height, expirations, active })
 }
 
