@@ -9,6 +9,7 @@ pub(crate) mod fake;
 pub mod messages;
 pub mod node;
 pub mod params;
+mod refusal;
 mod rpc;
 pub mod wire;
 
@@ -214,7 +215,7 @@ pub enum ChainError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The node answered with an error of its own.
-    #[error("the node refuses {method}: {message} (code {code})")]
+    #[error("the node refuses {method}: {} (code {code})", refusal::brief(message))]
     Refused {
         /// The RPC method.
         method: String,
