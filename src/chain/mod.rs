@@ -17,7 +17,7 @@ pub use crate::outbox::{Executed, Fate, Gas, Message, Sent};
 pub use client::Client;
 pub use endpoint::{Endpoint, Secret};
 pub use node::Node;
-pub use rpc::Limits;
+pub use rpc::{Heads, Limits};
 
 use crate::{
     error::Remedy,
