@@ -292,7 +292,9 @@ fn of_miner(to: &mut Collector, miner: &Miner) {
         }
     }
     to.set_some("miner.peer_id", peer_id.as_ref());
-    let texts = |addresses: &Vec<Multiaddr>| format!("[{}]", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    let texts = |addresses: &Vec<Multiaddr>| {
+        format!("[{}]", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    };
     to.set_some("miner.multiaddrs", multiaddrs.as_ref().map(texts));
     let Senders { precommit, commit, terminate } = senders;
     for (name, list) in [("precommit", precommit), ("commit", commit), ("terminate", terminate)] {

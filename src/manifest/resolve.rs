@@ -5,8 +5,8 @@ use super::{
     equipment::{repos, slots},
     identity::miner,
     model::{
-        Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Launcher, Manifest, Miner, Node, Params,
-        Pledge, Repo, Slot, State, Task, Workers,
+        Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Launcher, Manifest, Miner, Node, Params, Pledge,
+        Repo, Slot, State, Task, Workers,
     },
     problems::{Key, Setting},
     raw,
