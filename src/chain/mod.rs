@@ -21,7 +21,7 @@ pub use rpc::{Heads, Limits};
 
 use crate::{
     error::Remedy,
-    units::{AttoFil, Epoch, Hash32, SectorNumber, SectorSize},
+    units::{AttoFil, Epoch, Hash32, Multiaddr, PeerId, SectorNumber, SectorSize},
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ pub struct NetworkParams {
 }
 
 /// The miner actor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinerInfo {
     /// Owner id address.
     pub owner: String,
@@ -62,6 +62,10 @@ pub struct MinerInfo {
     pub sector_size: SectorSize,
     /// Window PoSt proof number.
     pub window_post_proof: i64,
+    /// Its libp2p identity, if it has one that can be read.
+    pub peer_id: Option<PeerId>,
+    /// Where it says that it is reached.
+    pub multiaddrs: Vec<Multiaddr>,
 }
 
 /// A pre-commit on chain.

@@ -306,6 +306,8 @@ impl Node for SimNode {
             control: Vec::new(),
             sector_size: miner.size,
             window_post_proof: miner.size.window_post_proof(),
+            peer_id: None,
+            multiaddrs: Vec::new(),
         })
     }
 
@@ -360,6 +362,18 @@ impl Node for SimNode {
     async fn initial_pledge(&self, _: i64, size: SectorSize, _: &TipSet) -> Result<AttoFil, ChainError> {
         self.call("StateMinerInitialPledgeForSector").map(drop)?;
         Ok(margin(pledge(size)))
+    }
+
+    async fn lookup_id(&self, address: &str, at: &TipSet) -> Result<Option<String>, ChainError> {
+        Ok(self.call("StateLookupID")?.state(at)?.resolve(address).map(address::id))
+    }
+
+    async fn account_key(&self, address: &str, at: &TipSet) -> Result<Option<String>, ChainError> {
+        Ok(self.call("StateAccountKey")?.state(at)?.key_address(address))
+    }
+
+    async fn has_key(&self, address: &str) -> Result<bool, ChainError> {
+        Ok(self.call("WalletHas")?.chain.wallets().any(|wallet| wallet == address))
     }
 
     async fn balance(&self, address: &str) -> Result<AttoFil, ChainError> {

@@ -6,7 +6,7 @@ use crate::{
         Allocated, ChainError, Funds, Location, MarketBalance, MinerInfo, Power, PreCommitInfo, ProvingDeadline,
         SectorCount, SectorInfo, TipSet, cids, params, wire,
     },
-    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize},
+    units::{AttoFil, Epoch, Hash32, MinerId, Multiaddr, SectorNumber, SectorSize},
 };
 use std::collections::BTreeSet;
 
@@ -31,6 +31,8 @@ impl Client {
                 ChainError::malformed(method, format!("sectors of {} bytes are of no known size", found.sector_size))
             })?,
             window_post_proof: found.window_post_proof_type,
+            peer_id: found.peer_id.and_then(|id| id.parse().ok()),
+            multiaddrs: found.multiaddrs.into_iter().map(|wire::Blob(bytes)| Multiaddr::of_chain(bytes)).collect(),
         })
     }
 
