@@ -66,6 +66,23 @@ pub struct MinerInfo {
     pub peer_id: Option<PeerId>,
     /// Where it says that it is reached.
     pub multiaddrs: Vec<Multiaddr>,
+    /// Who gets withdrawn funds.
+    pub beneficiary: Beneficiary,
+}
+
+/// Who gets the funds that are withdrawn from a miner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beneficiary {
+    /// Id address; the owner's, unless another was agreed on.
+    pub address: String,
+    /// At most so much; without meaning for the owner.
+    pub quota: AttoFil,
+    /// Of that, what it had.
+    pub used: AttoFil,
+    /// Until then.
+    pub expiration: Epoch,
+    /// Who is to take its place, once all agreed.
+    pub pending: Option<String>,
 }
 
 /// A pre-commit on chain.
@@ -96,6 +113,36 @@ pub struct SectorInfo {
     pub pledge: AttoFil,
 }
 
+/// Everything about one sector on chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorTerms {
+    /// Registered seal proof.
+    pub seal_proof: i64,
+    /// Epoch of activation.
+    pub activation: Epoch,
+    /// Epoch of expiration.
+    pub expiration: Epoch,
+    /// Bytes times epochs of deals; 0 for a capacity sector.
+    pub deal_weight: u128,
+    /// The same of verified deals.
+    pub verified_deal_weight: u128,
+    /// Locked pledge.
+    pub pledge: AttoFil,
+    /// Epoch its power counts from.
+    pub power_base: Epoch,
+    /// What it costs a day.
+    pub daily_fee: AttoFil,
+}
+
+/// When a sector ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ends {
+    /// If nothing happens.
+    pub on_time: Epoch,
+    /// Before that, if its fault lasts; `None` when it is not faulty.
+    pub early: Option<Epoch>,
+}
+
 /// Power of a miner and of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Power {
@@ -124,7 +171,8 @@ pub struct Funds {
     pub vesting: AttoFil,
     /// Debt.
     pub fee_debt: AttoFil,
-    /// Free to use.
+    /// Free to use; less than nothing for a miner that owes more than it has. What may vest at the next deadline is not
+    /// counted before.
     pub available: AttoFil,
 }
 
@@ -203,6 +251,26 @@ pub struct ProvingDeadline {
     pub open: Epoch,
     /// First epoch after it.
     pub close: Epoch,
+}
+
+/// One of the deadlines of a proving period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineState {
+    /// Partitions proven in the window that is open.
+    pub posted: u64,
+    /// What its sectors cost a day.
+    pub daily_fee: AttoFil,
+}
+
+/// Number of sectors of a partition, by condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionCount {
+    /// Live.
+    pub live: u64,
+    /// Faulty.
+    pub faulty: u64,
+    /// Faulty, and declared well again.
+    pub recovering: u64,
 }
 
 /// A chain question that got no usable answer.

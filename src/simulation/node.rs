@@ -3,8 +3,8 @@
 use super::dice::Dice;
 use crate::{
     chain::{
-        Allocated, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node, PreCommitInfo,
-        SectorInfo, Sent, TipSet, params::SectorPreCommitInfo,
+        Allocated, Beneficiary, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node,
+        PreCommitInfo, SectorInfo, Sent, TipSet, params::SectorPreCommitInfo,
     },
     devnet::{
         address,
@@ -308,6 +308,13 @@ impl Node for SimNode {
             window_post_proof: miner.size.window_post_proof(),
             peer_id: None,
             multiaddrs: Vec::new(),
+            beneficiary: Beneficiary {
+                address: address::id(miner.owner),
+                quota: AttoFil::ZERO,
+                used: AttoFil::ZERO,
+                expiration: Epoch::new(0),
+                pending: None,
+            },
         })
     }
 
