@@ -166,6 +166,20 @@ fn open_with(declared: &Declared, mounts: impl FnOnce() -> Result<Mounts, RepoEr
     Ok(Repo { declared: declared.clone(), id, lock })
 }
 
+/// What lies in the repo with this id at `path`, whoever has it open. As in [`Repo::sectors`] a missing file system is an
+/// error, never an empty list: the marker is not there then.
+///
+/// # Errors
+/// [`RepoError::Marker`] when another repo is there, or none; [`RepoError::Io`].
+pub fn sectors_at(path: &Path, id: &str) -> Result<Listing, RepoError> {
+    let found = marker::id_at(path)?;
+    if found != id {
+        let why = format!("it is of another repo, {found}");
+        return Err(RepoError::Marker { path: path.join(marker::FILE), why });
+    }
+    layout::list(path)
+}
+
 impl Repo {
     /// Its name in the manifest.
     pub fn name(&self) -> &RepoName {
