@@ -12,10 +12,10 @@ use super::{
 use crate::{
     control::{Ask, Refused, Request, ask},
     status::{Alarm, Snapshot},
-    units::{MinerId, SectorNumber, UnixMillis},
+    units::{MinerId, SectorNumber, UnixMillis, sector_file_name},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use std::{net::SocketAddr, num::NonZeroU64, sync::Arc, time::Duration};
 use tokio::{
@@ -142,6 +142,12 @@ impl Seen<'_> {
                 let repo = self.repo(&given.next::<String>("the id of a storage path")?)?;
                 storage::stat(repo).map_err(|why| Fault::refused(format!("{}: {why}", repo.path.display())))?
             }
+            Method::StorageFindSector => {
+                let sector: SectorId = given.next("the id of a sector, {\"Miner\": 1000, \"Number\": 1}")?;
+                let wanted: u8 = given.next("kinds of files: 1 unsealed, 2 sealed, 4 cache, or a sum of them")?;
+                // their size, and whether they may be fetched: from elsewhere, which seald does not do
+                self.holders(sector, wanted).await?
+            }
             Method::StorageGetLocks => match site.miner {
                 Some(miner) => workers::locks(site, miner),
                 None => json!({ "Locks": [] }),
@@ -225,6 +231,19 @@ impl Seen<'_> {
         Ok(Value::Object(list))
     }
 
+    /// The paths that have one of these kinds of files of a sector.
+    async fn holders(&self, SectorId { miner, number }: SectorId, wanted: u8) -> Result<Value, Fault> {
+        let miner = MinerId::new(miner);
+        let mut holders = Vec::new();
+        for repo in self.site.repos.iter().filter(|repo| repo.room.is_ok()) {
+            let found = self.desk.lookup.kinds(repo.clone(), miner, number).await.map_err(refused)?;
+            let name = KINDS.iter().find(|(bit, _)| bit & found & wanted != 0).map(|(_, name)| *name);
+            let file = name.map(|name| format!("{name}/{}", sector_file_name(miner, number)));
+            holders.extend(file.map(|file| storage::holder(repo, &self.url(), &file)));
+        }
+        Ok(json!(holders))
+    }
+
     fn repo(&self, id: &str) -> Result<&Repo, Fault> {
         let found = self.site.repos.iter().find(|repo| repo.id == id);
         found.ok_or_else(|| Fault::refused(format!("there is no storage path {id:.80}: StorageLocal lists them")))
@@ -276,6 +295,17 @@ impl Seen<'_> {
         timeout(CREATED, created).await.unwrap_or_else(|_| Err(Fault::refused(later)))
     }
 }
+
+/// A sector as Lotus names it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SectorId {
+    miner: u64,
+    number: SectorNumber,
+}
+
+/// Kinds of files that seald has, by Lotus's bits.
+const KINDS: [(u8, &str); 3] = [(1, "unsealed"), (2, "sealed"), (4, "cache")];
 
 /// The parameters of a call that are not taken yet; their number is right.
 struct Given(std::vec::IntoIter<Value>);

@@ -89,6 +89,8 @@ methods! {
     StorageInfo: Admin, 1;
     /// What room one path has.
     StorageStat: Admin, 1;
+    /// Which paths have this file of a sector.
+    StorageFindSector: Admin, 4;
     /// Which sectors' files are being worked on.
     StorageGetLocks: Admin, 0;
     /// Sectors that wait for company in a pre-commit message.

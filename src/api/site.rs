@@ -144,6 +144,9 @@ pub trait Lookup: Send + Sync {
     /// What lies in one repo.
     fn files(&self, repo: Repo) -> BoxFuture<'_, Result<Vec<File>, Refused>>;
 
+    /// What of one sector lies in one repo, a bit each as in [`File::kinds`].
+    fn kinds(&self, repo: Repo, miner: MinerId, number: SectorNumber) -> BoxFuture<'_, Result<u8, Refused>>;
+
     /// The memory of this machine, now.
     fn memory(&self) -> Memory;
 }

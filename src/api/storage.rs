@@ -42,6 +42,23 @@ pub fn info(repo: &Repo, url: &str) -> Value {
     })
 }
 
+/// One path of `StorageFindSector`: the URLs are of the file and of the path.
+pub fn holder(repo: &Repo, url: &str, file: &str) -> Value {
+    json!({
+        "ID": repo.id,
+        "URLs": [format!("{url}/{file}")],
+        "BaseURLs": [url],
+        "Weight": repo.weight,
+        "CanSeal": repo.seal,
+        "CanStore": repo.store,
+        "Primary": true,
+        "AllowTypes": [],
+        "DenyTypes": [],
+        "AllowMiners": [],
+        "DenyMiners": [],
+    })
+}
+
 /// `StorageStat`. Its capacity is never 0, which tools divide by: a repo that cannot be used has none of this.
 ///
 /// # Errors

@@ -107,6 +107,11 @@ impl Lookup for Shelf {
         async { Ok(vec![File { miner: MINER, number: number(1), kinds: 6 }]) }.boxed()
     }
 
+    fn kinds(&self, repo: Repo, miner: MinerId, of: SectorNumber) -> BoxFuture<'_, Result<u8, Refused>> {
+        assert_eq!((repo.id.as_str(), miner), ("76f1988b-ef30-4d7e-b3ec-9a627f4ba5a8", MINER));
+        async move { Ok(if of == number(1) { 6 } else { 0 }) }.boxed()
+    }
+
     fn memory(&self) -> Memory {
         let [physical, used, swap, swap_used] = [64, 8, 16, 1].map(Bytes::new);
         Memory { physical, used, swap, swap_used }
@@ -319,6 +324,16 @@ async fn small_answers_have_lotus_shapes() {
             json!({"Capacity": 1000, "Available": 500, "FSAvailable": 600, "Reserved": 20, "Max": 900, "Used": 300}),
         ),
         (
+            "StorageFindSector",
+            json!([{"Miner": 1000, "Number": 1}, 2, 2048, false]),
+            json!([{"ID": "76f1988b-ef30-4d7e-b3ec-9a627f4ba5a8",
+                "URLs": ["http://10.0.0.2:2345/remote/sealed/s-t01000-1"], "BaseURLs": ["http://10.0.0.2:2345/remote"],
+                "Weight": 10, "CanSeal": true, "CanStore": false, "Primary": true, "AllowTypes": [], "DenyTypes": [],
+                "AllowMiners": [], "DenyMiners": []}]),
+        ),
+        ("StorageFindSector", json!([{"Miner": 1000, "Number": 1}, 1, 0, true]), json!([])),
+        ("StorageFindSector", json!([{"Miner": 1000, "Number": 2}, 7, 0, true]), json!([])),
+        (
             "StorageGetLocks",
             json!([]),
             json!({"Locks": [{"Sector": {"Miner": 1000, "Number": 3}, "Write": [0, 1, 1, 0, 0, 0],
@@ -449,7 +464,7 @@ async fn each_method_wants_its_permission_and_no_token_is_read() {
         let words = format!("missing permission to invoke '{}' (need '{}')", method.name(), method.permission().word());
         for permission in Permission::ALL {
             // a wrong number of parameters is found after the permission: nothing is done
-            let params = json!([1, 2, 3, 4]);
+            let params = json!([1, 2, 3, 4, 5]);
             let (code, why) = bench.error(permission, method.name(), params).await;
             if permission < method.permission() {
                 assert_eq!((code, &why), (1, &words), "{permission:?}");
@@ -458,7 +473,7 @@ async fn each_method_wants_its_permission_and_no_token_is_read() {
             }
         }
         let body =
-            json!({"method": format!("Filecoin.{}", method.name()), "params": [1, 2, 3, 4], "id": 1}).to_string();
+            json!({"method": format!("Filecoin.{}", method.name()), "params": [1, 2, 3, 4, 5], "id": 1}).to_string();
         let (_, text) = bench.send(None, body).await;
         assert_eq!(text.contains(&words), method.permission() != Permission::Read, "{method:?}: {text}");
     }

@@ -16,22 +16,22 @@ use crate::{
     manifest::{Api, Node},
     outbox::{Batch, BatchState},
     plan::{Assignee, RepoSeen},
-    repo::{self, Kind},
+    repo::{self, Kind, RepoError},
     sector::{MessageId, State},
     status::{Snapshot, sectors::HistoryLine},
     store::{HistoryEntry, Store, StoreError},
     supervisor::WorkerView,
-    units::SectorNumber,
+    units::{MinerId, SectorNumber},
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::spawn_blocking,
 };
 
-/// Repos that are listed at the same time: one behind a network may keep its thread for long.
-const LISTINGS: usize = 4;
+/// Looks at repos at the same time: one behind a network may keep its thread for long.
+const LOOKS: usize = 4;
 
 impl World {
     /// What the API is answered with, at the address of the manifest.
@@ -50,7 +50,7 @@ impl World {
             store: self.store.clone(),
             sight: self.sight.clone(),
             status: status.clone(),
-            listings: Semaphore::new(LISTINGS),
+            looks: Semaphore::new(LOOKS),
         };
         Desk {
             secret,
@@ -139,7 +139,7 @@ struct Clerk {
     store: Store,
     sight: watch::Receiver<Sight>,
     status: watch::Receiver<Arc<Snapshot>>,
-    listings: Semaphore,
+    looks: Semaphore,
 }
 
 impl Clerk {
@@ -173,18 +173,30 @@ impl Clerk {
     }
 
     async fn list(&self, repo: Repo) -> Result<Vec<File>, Refused> {
-        let why = |error: &str| Refused::new(Cause::Unavailable, error, "look at the repo's file system");
-        let _place = self.listings.acquire().await.map_err(|_| why("seald is ending"))?;
-        let listing = spawn_blocking(move || repo::sectors_at(&repo.path, &repo.id)).await;
-        let listing = listing.map_err(|_| why("seald is ending"))?.map_err(|error| why(&Chain(&error).to_string()))?;
-        let files = listing.sectors.iter().map(|((miner, number), kinds)| File {
+        let listing = self.look(move || repo::sectors_at(&repo.path, &repo.id)).await?;
+        let file = |((miner, number), kinds): (&(MinerId, SectorNumber), &BTreeSet<Kind>)| File {
             miner: *miner,
             number: *number,
-            kinds: kinds.iter().fold(0, |bits, kind| bits | bit(*kind)),
-        });
+            kinds: bits(kinds),
+        };
         // notes of ours are nothing to Lotus
-        Ok(files.filter(|file| file.kinds != 0).collect())
+        Ok(listing.sectors.iter().map(file).filter(|file| file.kinds != 0).collect())
     }
+
+    /// Looks at a repo, which may take as long as its file system likes.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> Result<T, RepoError> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let why = |error: &str| Refused::new(Cause::Unavailable, error, "look at the repo's file system");
+        let _place = self.looks.acquire().await.map_err(|_| why("seald is ending"))?;
+        let seen = spawn_blocking(look).await.map_err(|_| why("seald is ending"))?;
+        seen.map_err(|error| why(&Chain(&error).to_string()))
+    }
+}
+
+fn bits(kinds: &BTreeSet<Kind>) -> u8 {
+    kinds.iter().fold(0, |bits, kind| bits | bit(*kind))
 }
 
 /// Source: Lotus, `storiface.SectorFileType`.
@@ -232,6 +244,14 @@ impl Lookup for Clerk {
 
     fn files(&self, repo: Repo) -> BoxFuture<'_, Result<Vec<File>, Refused>> {
         self.list(repo).boxed()
+    }
+
+    fn kinds(&self, repo: Repo, miner: MinerId, number: SectorNumber) -> BoxFuture<'_, Result<u8, Refused>> {
+        async move {
+            let seen = self.look(move || repo::files_at(&repo.path, &repo.id, miner, number)).await?;
+            Ok(bits(&seen))
+        }
+        .boxed()
     }
 
     fn memory(&self) -> Memory {
