@@ -83,7 +83,7 @@ async fn a_sector_lives_through_the_daemons_client() {
     assert_eq!(client.active_sectors(miner, &head).await.unwrap(), [sector]);
     assert_eq!(client.power(miner, &head).await.unwrap().raw, 2048);
     assert_eq!(client.allocated(miner, &head).await.unwrap().max(), Some(number));
-    assert!(client.faults(miner, &head).await.unwrap().is_empty());
+    assert_eq!(client.faults(miner, &head).await.unwrap().max(), None);
     let funds = client.funds(miner, &head).await.unwrap();
     assert_eq!(client.available_balance(miner, &head).await.unwrap(), funds.available);
     assert_eq!(client.finalized().await.unwrap(), head.height.plus(-5));
