@@ -13,6 +13,9 @@ pub mod control;
 pub mod daemon;
 pub mod devnet;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod host;
 pub mod manifest;
 pub mod outbox;

@@ -69,6 +69,12 @@ impl Client {
         self.rpc.heads()
     }
 
+    /// A client of a node whose answers are at hand.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn recorded(answers: super::rpc::Recorded) -> Result<Self, ChainError> {
+        Ok(Self { rpc: Arc::new(Rpc::recorded(answers)?) })
+    }
+
     /// Name and version of the node software.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ mod conversation;
 mod heads;
 mod http;
 mod node;
+#[cfg(any(test, fuzzing))]
+mod recorded;
 mod socket;
 mod trouble;
 
@@ -29,6 +31,8 @@ use std::{
 use tokio::sync::Semaphore;
 
 pub use self::heads::Heads;
+#[cfg(any(test, fuzzing))]
+pub(super) use self::recorded::Recorded;
 
 /// Calls in flight at once, over all endpoints: a node serves other clients too.
 const CONCURRENT: usize = 8;

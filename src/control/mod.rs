@@ -27,6 +27,8 @@ mod client;
 mod connection;
 mod door;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod looks;
 mod metrics;
 mod server;

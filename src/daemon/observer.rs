@@ -255,12 +255,12 @@ pub async fn read<N: Node>(
     }
     let delay = view.network.pre_commit_challenge_delay;
     let mut sectors = asked.sectors.clone();
-    let suspects = asked.proven.intersection(&faults).chain(in_turn(&asked.proven, round));
+    let suspects = asked.proven.iter().filter(|number| faults.contains(**number)).chain(in_turn(&asked.proven, round));
     sectors.extend(suspects.map(|number| (*number, None)));
     let reader = Reader { client, miner, head, delay };
     let mut reads = Vec::with_capacity(sectors.len());
     for (number, ticket) in sectors {
-        reads.push(reader.sector(number, ticket, allocated.contains(number), faults.contains(&number)));
+        reads.push(reader.sector(number, ticket, allocated.contains(number), faults.contains(number)));
     }
     let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
     let mut searches = Vec::with_capacity(asked.messages.len());

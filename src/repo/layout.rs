@@ -119,7 +119,7 @@ pub(super) fn kinds(repo: &Path, miner: MinerId, number: SectorNumber) -> Result
 }
 
 /// The sector a name stands for. Only the one spelling that [`sector_file_name`] gives is accepted.
-fn parse_name(name: &str) -> Option<(MinerId, SectorNumber)> {
+pub(super) fn parse_name(name: &str) -> Option<(MinerId, SectorNumber)> {
     let (miner, number) = name.strip_prefix("s-")?.split_once('-')?;
     let (miner, number) = (miner.parse().ok()?, number.parse().ok()?);
     (sector_file_name(miner, number) == name).then_some((miner, number))

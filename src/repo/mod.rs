@@ -4,6 +4,8 @@
 //! file. Nothing in this room deletes or overwrites sector data, and nothing decides where a sector goes.
 
 mod atomic;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod layout;
 mod lock;
 mod marker;

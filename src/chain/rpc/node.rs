@@ -7,7 +7,7 @@ use super::{
     socket::Socket,
     trouble::{Attempt, NO_API, REDIRECTS, Trouble},
 };
-use crate::chain::{ChainError, Endpoint, wire::Response};
+use crate::chain::{ChainError, Endpoint, shortened, wire::Response};
 use reqwest::{
     StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
@@ -34,6 +34,9 @@ enum Transport {
     Http(Http),
     /// All of them over one connection.
     Socket(Socket),
+    /// Nowhere: the answer to each is at hand.
+    #[cfg(any(test, fuzzing))]
+    Recorded(super::recorded::Recorded),
 }
 
 /// An endpoint that can be called.
@@ -118,7 +121,7 @@ impl Address {
             return Err(Attempt::Refused(ChainError::Refused {
                 method: method.to_owned(),
                 code: error.code,
-                message: error.message,
+                message: shortened(error.message),
             }));
         }
         if outer.id != Some(id) {
@@ -159,13 +162,27 @@ impl Node {
                 let body = socket.call(method, id, body, deadline).await?;
                 self.address.decode(method, id, Answer { status: StatusCode::OK, body: body.as_bytes() })
             }
+            #[cfg(any(test, fuzzing))]
+            Transport::Recorded(recorded) => {
+                let body = recorded.body(id);
+                self.address.decode(method, id, Answer { status: recorded.status(), body: &body })
+            }
         }
+    }
+
+    /// A node whose answers are at hand.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn recorded(recorded: super::recorded::Recorded) -> Result<Self, ChainError> {
+        let address = Address::new(&Endpoint { url: "http://127.0.0.1:1".to_owned(), token: None })?;
+        Ok(Self { address: Arc::new(address), transport: Transport::Recorded(recorded) })
     }
 
     /// Has the node tell of new heads, from its next connection on; `None` when it cannot.
     pub(super) fn follow(&self) -> Option<watch::Receiver<Following>> {
         match &self.transport {
             Transport::Http(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Transport::Recorded(_) => None,
             Transport::Socket(socket) => Some(socket.follow()),
         }
     }

@@ -100,7 +100,7 @@ async fn a_sector_lives_through_the_daemons_client() {
     assert_eq!(due.iter().map(|partition| partition.live).collect::<Vec<_>>(), [1]);
     assert_eq!(client.power(miner, &head).await.unwrap().raw, 2048);
     assert_eq!(client.allocated(miner, &head).await.unwrap().max(), Some(number));
-    assert!(client.faults(miner, &head).await.unwrap().is_empty());
+    assert_eq!(client.faults(miner, &head).await.unwrap().max(), None);
     let funds = client.funds(miner, &head).await.unwrap();
     let node_says: AttoFil = http.ask("StateMinerAvailableBalance", serde_json::json!([miner.to_address(), []])).await;
     assert_eq!(node_says, funds.available);
