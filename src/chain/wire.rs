@@ -4,6 +4,10 @@
 //! `null`, so every list and byte string here reads `null` as empty and writes empty as `null`, and every answer
 //! may have fields that are not named here. Addresses stay texts: the node prints its own network's prefix.
 
+mod frame;
+
+pub use frame::{First, Frame, Number};
+
 use crate::units::AttoFil;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};

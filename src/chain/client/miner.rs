@@ -3,16 +3,11 @@
 use super::{Client, key};
 use crate::{
     chain::{
-        Allocated, Beneficiary, ChainError, Funds, Location, MarketBalance, MinerInfo, Power, PreCommitInfo,
-        SectorCount, SectorInfo, TipSet, cids, params, wire,
+        Beneficiary, ChainError, Funds, Location, MarketBalance, MinerInfo, Power, PreCommitInfo, SectorCount,
+        SectorInfo, SectorSet, TipSet, cids, params, wire,
     },
-    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize},
+    units::{AttoFil, Epoch, Hash32, MinerId, Multiaddr, SectorNumber, SectorSize},
 };
-use std::collections::BTreeSet;
-
-/// Above this many, a list of faults is a broken answer: a few bytes of run lengths can name 2^63 sectors, and the
-/// set must fit into memory. One exbibyte of 32 GiB sectors is this many.
-const MAX_FAULTS: u64 = 1 << 25;
 
 impl Client {
     /// Owner, worker, sector size.
@@ -32,6 +27,8 @@ impl Client {
                 ChainError::malformed(method, format!("sectors of {} bytes are of no known size", found.sector_size))
             })?,
             window_post_proof: found.window_post_proof_type,
+            peer_id: found.peer_id.and_then(|id| id.parse().ok()),
+            multiaddrs: found.multiaddrs.into_iter().map(|wire::Blob(bytes)| Multiaddr::of_chain(bytes)).collect(),
             beneficiary,
         })
     }
@@ -85,24 +82,16 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client`].
-    pub async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<Allocated, ChainError> {
-        let ranges = self.bit_field("StateMinerAllocated", miner, at).await?;
-        Ok(Allocated { ranges })
+    pub async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
+        self.bit_field("StateMinerAllocated", miner, at).await
     }
 
     /// The sectors that are faulty now.
     ///
     /// # Errors
     /// See [`Client`].
-    pub async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<BTreeSet<SectorNumber>, ChainError> {
-        let method = "StateMinerFaults";
-        let ranges = self.bit_field(method, miner, at).await?;
-        let count = ranges.iter().fold(0u64, |sum, (start, end)| sum.saturating_add(end.saturating_sub(*start)));
-        if count > MAX_FAULTS {
-            return Err(ChainError::malformed(method, format!("{count} faulty sectors are more than there can be")));
-        }
-        let numbers = ranges.into_iter().flat_map(|(start, end)| start..end);
-        numbers.map(|n| SectorNumber::try_from(n).map_err(|e| ChainError::malformed(method, e))).collect()
+    pub async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
+        self.bit_field("StateMinerFaults", miner, at).await
     }
 
     /// The deposit a pre-commit locks, the node's margin of a tenth included.
@@ -219,9 +208,10 @@ impl Client {
         Ok(MarketBalance { escrow: found.escrow, locked: found.locked })
     }
 
-    async fn bit_field(&self, method: &str, miner: MinerId, at: &TipSet) -> Result<Vec<(u64, u64)>, ChainError> {
+    async fn bit_field(&self, method: &str, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
         let found: wire::BitField = self.ask(method, (miner.to_address(), key(at))).await?;
-        found.to_ranges().ok_or_else(|| ChainError::malformed(method, "its run lengths pass 2^64"))
+        let set = found.to_ranges().and_then(SectorSet::of);
+        set.ok_or_else(|| ChainError::malformed(method, "it names a sector past 2^63-1, the last there can be"))
     }
 }
 

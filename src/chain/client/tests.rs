@@ -247,9 +247,32 @@ async fn numbers_used_and_faulty() {
     let none = client.allocated(MINER, &head()).await.unwrap();
     assert_eq!((none.max(), none.contains(number(0))), (None, false));
     let (_node, client) = node("StateMinerFaults", json!([1, 2])).await;
-    assert_eq!(client.faults(MINER, &head()).await.unwrap(), [number(1), number(2)].into());
-    let (_node, client) = node("StateMinerFaults", json!([0, 1_000_000_000])).await;
-    assert!(matches!(client.faults(MINER, &head()).await, Err(ChainError::Malformed { .. })));
+    let faults = client.faults(MINER, &head()).await.unwrap();
+    assert_eq!([0, 1, 2, 3].map(|n| faults.contains(number(n))), [false, true, true, false]);
+}
+
+#[tokio::test]
+async fn a_few_bytes_that_name_every_sector_are_a_set_and_past_the_last_one_an_error() {
+    let last = i64::MAX.unsigned_abs();
+    let (_node, client) = node("StateMinerFaults", json!([0, last + 1])).await;
+    let all = client.faults(MINER, &head()).await.unwrap();
+    assert!([0, 1, last].into_iter().all(|n| all.contains(number(n))));
+    // the number of the next sector is one above the highest: of a set without a highest it would be the first again
+    for past in [json!([0, last + 2]), json!([u64::MAX - 1, 1]), json!([u64::MAX, 1])] {
+        let (_node, client) = node("StateMinerAllocated", past.clone()).await;
+        let answer = client.allocated(MINER, &head()).await;
+        assert!(matches!(answer, Err(ChainError::Malformed { .. })), "{past}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_repeats_no_more_than_the_beginning_of_what_a_node_says() {
+    let much = "ä".repeat(1 << 20);
+    let (_node, client) = node("StateMinerInfo", json!(much)).await;
+    let error = client.miner_info(MINER, &head()).await.unwrap_err();
+    let text = crate::error::Chain(&error).to_string();
+    assert!(matches!(error, ChainError::Malformed { .. }) && text.len() < 5000, "{} bytes", text.len());
+    assert!(text.contains("invalid type") && text.ends_with(" bytes)"), "{text}");
 }
 
 #[tokio::test]

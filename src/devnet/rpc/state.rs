@@ -16,7 +16,7 @@ use crate::{
         ledger::{CREATION_DEPOSIT, State},
         miner::{Condition, PreCommit, Sector, deposit, pledge},
     },
-    units::{AttoFil, SectorSize},
+    units::{AttoFil, PeerId, SectorSize},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -125,7 +125,7 @@ fn info(seen: &Seen<'_>) -> Answer {
         new_worker: "<empty>".to_owned(),
         control_addresses: Vec::new(),
         worker_change_epoch: -1,
-        peer_id: None,
+        peer_id: PeerId::from_bytes(miner.peer.clone()).map(|id| id.to_string()),
         multiaddrs: miner.multiaddrs.iter().cloned().map(Blob).collect(),
         window_post_proof_type: miner.size.window_post_proof(),
         sector_size: miner.size.bytes().as_u64(),
