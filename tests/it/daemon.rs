@@ -8,6 +8,7 @@
 mod api;
 mod chain;
 mod full_disk;
+mod identity;
 mod kills;
 mod orders;
 mod outlive;
