@@ -154,7 +154,7 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
         let orders = asking.clone();
         server.spawn(control::Server::open(&world.manifest.state.dir, asking)?.run(world.feed(show.subscribe())));
         if let Some(node) = world.manifest.node {
-            let trouble = world.listening_trouble.clone();
+            let trouble = world.front.listening.clone();
             let metrics = control::metrics_router(show.subscribe());
             let routes = metrics.merge(api::router(world.desk_of_api(node, show.subscribe(), orders)));
             server.spawn(control::serve_network(node.address, routes, trouble));
