@@ -9,6 +9,7 @@ pub(crate) mod fake;
 pub mod messages;
 pub mod node;
 pub mod params;
+pub mod presealed;
 mod rpc;
 pub mod wire;
 
