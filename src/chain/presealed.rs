@@ -50,7 +50,7 @@ pub fn read(bytes: &[u8], actor: MinerId) -> Result<Presealed, Vec<String>> {
     };
     let is_ours = |name: &&String| name.parse::<MinerId>() == Ok(actor);
     let Some((name, miner)) = miners.iter().find(|(name, _)| is_ours(name)) else {
-        let known: Vec<_> = miners.keys().take(MOST_PROBLEMS).map(|name| format!("{name:?}")).collect();
+        let known: Vec<_> = miners.keys().take(MOST_PROBLEMS).map(|name| format!("{:?}", brief(name))).collect();
         return Err(vec![format!("it says nothing of miner {actor}; it has: {}", known.join(", "))]);
     };
     let mut reader = Reader { problems: Vec::new() };
@@ -59,6 +59,12 @@ pub fn read(bytes: &[u8], actor: MinerId) -> Result<Presealed, Vec<String>> {
         Some(found) if reader.problems.is_empty() => Ok(found),
         Some(_) | None => Err(reader.problems),
     }
+}
+
+/// The beginning of a text: what is wrong is shown, and not all of what somebody wrote.
+fn brief(text: &str) -> String {
+    const MOST: usize = 120;
+    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST).chain(['…']).collect() }
 }
 
 struct Reader {
@@ -83,7 +89,8 @@ impl Reader {
 
     fn number(&mut self, at: &str, of: &Map<String, Value>, key: &str) -> Option<u64> {
         let value = self.field(at, of, key)?;
-        value.as_u64().or_else(|| self.refuse(&format!("{at}.{key}"), &format!("is {value}, not a number from 0 on")))
+        let what = || format!("is {}, not a number from 0 on", brief(&value.to_string()));
+        value.as_u64().or_else(|| self.refuse(&format!("{at}.{key}"), &what()))
     }
 
     fn text<'a>(&mut self, at: &str, of: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
@@ -124,7 +131,7 @@ impl Reader {
         let text = self.text(at, of, key)?;
         match messages::parse_address(text) {
             Ok(_) => Some(text.to_owned()),
-            Err(_) => self.refuse(&format!("{at}.{key}"), &format!("is {text:?}, which is not an address")),
+            Err(_) => self.refuse(&format!("{at}.{key}"), &format!("is {:?}, which is not an address", brief(text))),
         }
     }
 
@@ -161,7 +168,7 @@ impl Reader {
         };
         match cids::parse(text).and_then(|cid| read(&cid)) {
             Ok(hash) => Some(hash),
-            Err(error) => self.refuse(&place, &format!("is wrong: {error}")),
+            Err(error) => self.refuse(&place, &format!("is wrong: {}", brief(&error.to_string()))),
         }
     }
 }

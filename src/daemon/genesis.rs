@@ -78,7 +78,7 @@ impl Way {
         let read = tokio::task::spawn_blocking(move || described(&file, actor));
         let described = read.await.map_err(|e| told(&e))??;
         self.agrees(&described, info, metadata).await?;
-        let on_chain = self.desk.client.active_sectors(actor, &self.desk.head).await.map_err(|e| told(&e))?;
+        let on_chain = self.on_chain(actor, &described.sectors).await?;
         let wanted = matched(&described.sectors, &on_chain)?;
         let (known, _) = self.store.sectors().await.map_err(|e| told(&e))?;
         let missing = unknown(wanted, &known)?;
@@ -97,6 +97,17 @@ impl Way {
         };
         let placed = tokio::task::spawn_blocking(work).await.map_err(|e| told(&e))??;
         Ok(Err(Step::Imported(placed)))
+    }
+
+    /// What the chain has under these numbers.
+    async fn on_chain(&self, actor: MinerId, sectors: &[PresealedSector]) -> Result<Vec<SectorInfo>, String> {
+        let mut found = Vec::with_capacity(sectors.len());
+        // one after the other: a genesis block has few, and this is done once
+        for sector in sectors {
+            let there = self.desk.client.sector(actor, sector.number, &self.desk.head).await.map_err(|e| told(&e))?;
+            found.extend(there);
+        }
+        Ok(found)
     }
 
     /// The file is of this network's miner.

@@ -1,4 +1,7 @@
-//! Watches the chain: polls the head, and at each new one reads what the daemon's sectors and messages need to know.
+//! Watches the chain: at each new head it reads what the daemon's sectors and messages need to know.
+//!
+//! It looks at the head a few times an epoch; where the node tells of new heads it looks when it is told, and seldom
+//! besides, so that a node which falls silent never stops it. What it is told is only when to look.
 //!
 //! One task; questions come in through a `watch`, the view goes out through another, so a slow node never holds the
 //! daemon's loop. Everything in one view was read at one head. Decides nothing.
@@ -8,7 +11,7 @@ use super::{
     connect::{self, ConnectError},
 };
 use crate::{
-    chain::{ChainError, Client, Fate, NetworkParams, Node, TipSet, cids, params::SectorPreCommitInfo},
+    chain::{ChainError, Client, Fate, Heads, NetworkParams, Node, TipSet, cids, params::SectorPreCommitInfo},
     clock,
     error::Chain,
     manifest::Manifest,
@@ -104,6 +107,10 @@ const AT_ONCE: usize = 8;
 const POLL_MIN: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_secs(5);
 
+/// Epochs between two looks at the head of a node that tells of new ones.
+const SELDOM: u32 = 3;
+const SELDOM_MAX: Duration = Duration::from_secs(120);
+
 /// Watches until the daemon drops its ends of the channels.
 pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questions>, sight: watch::Sender<Sight>) {
     let mut link: Option<(String, Client)> = None;
@@ -112,25 +119,35 @@ pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questio
     let mut poll = POLL_MIN;
     loop {
         let asked = questions.borrow_and_update().clone();
+        // from before the look, so that what happens while it lasts is heard
+        let mut heads = link.as_ref().map_or_else(Heads::silent, |(_, client)| client.heads());
+        let began = clock::monotonic();
         match look(&manifest, &mut link, &mut network, &mut round, &asked, &sight).await {
-            Ok(()) => poll = network.as_ref().map_or(POLL_MIN, pace),
+            Ok(()) => poll = network.as_ref().map_or(POLL_MIN, |network| pace(network, heads.is_open())),
             Err(why) => {
                 tracing::debug!(reason = %why, "the chain cannot be read");
                 sight.send_if_modified(|s| s.trouble.replace(why.clone()).as_ref() != Some(&why));
                 poll = poll.saturating_mul(2).clamp(POLL_MIN, POLL_MAX);
             }
         }
-        // both arms only wait; cancelling either loses nothing
+        // a node that never stops telling is not listened to all the time
+        let heard = async {
+            heads.heard().await;
+            time::sleep_until(began.checked_add(POLL_MIN).unwrap_or(began).into()).await;
+        };
+        // all arms only wait; cancelling any loses nothing
         tokio::select! {
             changed = questions.changed() => if changed.is_err() { return },
             () = time::sleep(poll) => if sight.is_closed() { return },
+            () = heard => if sight.is_closed() { return },
         }
     }
 }
 
-/// A quarter of an epoch, so that a head is seen soon after it is made.
-fn pace(network: &NetworkParams) -> Duration {
-    Duration::from_millis(network.block_delay_secs.saturating_mul(250)).clamp(POLL_MIN, POLL_MAX)
+/// A quarter of an epoch, so that a head is seen soon after it is made; some epochs where the node tells of it.
+fn pace(network: &NetworkParams, told: bool) -> Duration {
+    let epoch = Duration::from_secs(network.block_delay_secs);
+    if told { epoch.saturating_mul(SELDOM).clamp(POLL_MIN, SELDOM_MAX) } else { (epoch / 4).clamp(POLL_MIN, POLL_MAX) }
 }
 
 async fn look(
@@ -238,12 +255,12 @@ pub async fn read<N: Node>(
     }
     let delay = view.network.pre_commit_challenge_delay;
     let mut sectors = asked.sectors.clone();
-    let suspects = asked.proven.intersection(&faults).chain(in_turn(&asked.proven, round));
+    let suspects = asked.proven.iter().filter(|number| faults.contains(**number)).chain(in_turn(&asked.proven, round));
     sectors.extend(suspects.map(|number| (*number, None)));
     let reader = Reader { client, miner, head, delay };
     let mut reads = Vec::with_capacity(sectors.len());
     for (number, ticket) in sectors {
-        reads.push(reader.sector(number, ticket, allocated.contains(number), faults.contains(&number)));
+        reads.push(reader.sector(number, ticket, allocated.contains(number), faults.contains(number)));
     }
     let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
     let mut searches = Vec::with_capacity(asked.messages.len());

@@ -373,8 +373,9 @@ fn hold_all(members: &[&SectorSeen], reason: &str, plan: &mut Plan) {
     }
 }
 
-/// Versions of the network on which PreCommitSectorBatch2 and ProveCommitSectors3 are what is sent here.
-pub const NETWORKS: std::ops::RangeInclusive<u32> = 25..=28;
+/// Versions of the network on which PreCommitSectorBatch2 and ProveCommitSectors3 are what is sent here. The last one
+/// has the actors of the one before; Lotus's 2k networks come to it at epoch 200.
+pub const NETWORKS: std::ops::RangeInclusive<u32> = 25..=29;
 
 /// An operator asked for it: nothing is waited for. Source of the limit: sealing-fsm 2.10.
 const AT_ONCE: BatchRule = BatchRule { max: 100, wait_ms: 0 };

@@ -3,8 +3,8 @@
 use super::dice::Dice;
 use crate::{
     chain::{
-        Allocated, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node, PreCommitInfo,
-        SectorInfo, Sent, TipSet, params::SectorPreCommitInfo,
+        Beneficiary, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node, PreCommitInfo,
+        SectorInfo, SectorSet, Sent, TipSet, params::SectorPreCommitInfo,
     },
     devnet::{
         address,
@@ -308,6 +308,13 @@ impl Node for SimNode {
             window_post_proof: miner.size.window_post_proof(),
             peer_id: None,
             multiaddrs: Vec::new(),
+            beneficiary: Beneficiary {
+                address: address::id(miner.owner),
+                quota: AttoFil::ZERO,
+                used: AttoFil::ZERO,
+                expiration: Epoch::new(0),
+                pending: None,
+            },
         })
     }
 
@@ -343,15 +350,14 @@ impl Node for SimNode {
         }))
     }
 
-    async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<Allocated, ChainError> {
+    async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
         let miner = self.call("StateMinerAllocated")?.miner(miner, at)?;
         Ok(miner.allocated.iter().copied().collect())
     }
 
-    async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<BTreeSet<SectorNumber>, ChainError> {
+    async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
         let miner = self.call("StateMinerFaults")?.miner(miner, at)?;
-        let faulty = miner.in_condition(Condition::Faulty).map(|(number, _)| SectorNumber::try_from(number).unwrap());
-        Ok(faulty.collect())
+        Ok(miner.in_condition(Condition::Faulty).map(|(number, _)| number).collect())
     }
 
     async fn precommit_deposit(&self, _: MinerId, _: &SectorPreCommitInfo, _: &TipSet) -> Result<AttoFil, ChainError> {

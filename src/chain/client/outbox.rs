@@ -161,7 +161,7 @@ impl Client {
         if messages::is_id(&from) {
             // in the pool the sender is always a key
             let account: String = self.ask("StateAccountKey", (&message.from, &head)).await?;
-            from = messages::parse_address(&account)?;
+            from = messages::parse_address(&account).map_err(|e| ChainError::malformed("StateAccountKey", e))?;
         }
         let to = messages::parse_address(&message.to)?;
         let pool: Option<Vec<wire::SignedMessage>> = self.ask("MpoolPending", (head,)).await?;
