@@ -3,6 +3,7 @@
 use super::{
     ChainError, Client, Endpoint, Message, TipSet, cids, messages,
     params::{BatchReturn, CreateMinerReturn, SectorPreCommitInfo, TerminateSectorsReturn},
+    presealed,
     rpc::Recorded,
     wire,
 };
@@ -15,7 +16,7 @@ use crate::{
 };
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 /// The longest text that an error may have: it goes into the log and the status as it is.
 const LONGEST_ERROR: usize = 16 << 10;
@@ -222,6 +223,21 @@ pub fn returns(bytes: &[u8]) {
     for sectors in [0, 1, 2, 3, 4, 5, 819] {
         if let Ok(codes) = messages::decode_batch_return(bytes, sectors).map_err(|error| short(&error)) {
             assert_eq!(codes.len(), sectors);
+        }
+    }
+}
+
+/// Descriptions of sectors that were sealed for a genesis block.
+pub fn pre_seals(bytes: &[u8]) {
+    match presealed::read(bytes, MinerId::new(1000)) {
+        Ok(found) => {
+            let numbers: BTreeSet<_> = found.sectors.iter().map(|sector| sector.number).collect();
+            assert_eq!(numbers.len(), found.sectors.len(), "a number twice");
+            assert!(found.sectors.iter().all(|sector| sector.proof.sector_size() == found.sector_size));
+        }
+        Err(problems) => {
+            assert!((1..=8).contains(&problems.len()), "{} problems", problems.len());
+            assert!(problems.iter().all(|problem| problem.len() < 4_000), "a problem repeats what it is about");
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod connect;
 mod creation;
 pub mod errands;
 pub mod generation;
+pub mod genesis;
 mod holding;
 pub mod lock;
 mod machine;

@@ -252,6 +252,7 @@ pub fn brief(event: &Event) -> String {
         Event::ProofReady { porep } => format!("{} bytes", porep.len().div_euclid(2)),
         Event::Proving { activation } => format!("{}, pledge {}", activation.epoch, activation.pledge),
         Event::Finalized { store } => format!("repo {store}"),
+        Event::Imported { activation, store, .. } => format!("{}, repo {store}", activation.epoch),
         Event::Terminated { epoch } => epoch.to_string(),
         Event::StateForced { state } => state.to_string(),
         Event::Packed
