@@ -16,6 +16,7 @@ pub const TARGETS: &[Target] = &[
     ("shapes", chain::fuzz::shapes),
     ("returns", chain::fuzz::returns),
     ("bitfields", chain::fuzz::bit_fields),
+    ("contacts", chain::fuzz::contacts),
     ("names", chain::fuzz::names),
     ("messages", devnet::fuzz::messages),
     ("faults", devnet::fuzz::faults),

@@ -6,6 +6,7 @@
 
 mod miner;
 mod outbox;
+mod proving;
 
 use super::{
     ChainError, Endpoint, NetworkParams, TipSet,

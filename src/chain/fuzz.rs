@@ -11,7 +11,7 @@ use crate::{
     error::Chain,
     outbox::{Gas, Sent},
     sector::MessageId,
-    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize, from_hex, to_hex},
+    units::{AttoFil, Epoch, Hash32, MinerId, Multiaddr, PeerId, SectorNumber, SectorSize, from_hex, to_hex},
 };
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
@@ -80,12 +80,13 @@ fn miner(client: &Client) -> Vec<bool> {
     let (at, id) = (at(), MinerId::new(1000));
     vec![
         now(client.miner_info(id, &at)).is_some(),
-        now(client.available_balance(id, &at)).is_some(),
         now(client.funds(id, &at)).is_some(),
         now(client.power(id, &at)).is_some(),
         now(client.sector_count(id, &at)).is_some(),
         now(client.proving_deadline(id, &at)).is_some(),
         now(client.market_balance(id, &at)).is_some(),
+        now(client.deadlines(id, &at)).is_some(),
+        now(client.partitions(id, 1, &at)).is_some(),
         now(client.initial_pledge(1, SectorSize::KiB2, &at)).is_some(),
     ]
 }
@@ -114,6 +115,9 @@ fn sectors(client: &Client, bytes: &[u8]) -> Vec<bool> {
         active.is_some(),
         allocated.is_some(),
         faults.is_some(),
+        now(client.expirations(id, &[number].into(), &at)).is_some(),
+        now(client.sector_terms(id, number, &at)).is_some(),
+        now(client.ends(id, number, &at)).is_some(),
         now(client.precommit(id, number, &at)).is_some(),
         now(client.sector(id, number, &at)).is_some(),
         now(client.is_allocated(id, number, &at)).is_some(),
@@ -198,6 +202,11 @@ pub fn shapes(bytes: &[u8]) {
     json::<wire::ActorState<wire::RewardState>>(bytes);
     json::<wire::Version>(bytes);
     json::<wire::BitField>(bytes);
+    json::<wire::Deadline>(bytes);
+    json::<wire::Partition>(bytes);
+    json::<wire::SectorExpiration>(bytes);
+    json::<wire::BeneficiaryTerm>(bytes);
+    json::<wire::PendingBeneficiary>(bytes);
 }
 
 fn cbor<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
@@ -224,10 +233,22 @@ pub fn returns(bytes: &[u8]) {
 pub fn bit_fields(bytes: &[u8]) {
     let Ok(set) = serde_json::from_slice::<wire::BitField>(bytes) else { return };
     let Some(ranges) = set.to_ranges() else { return };
+    assert_eq!(set.count(), Some(ranges.iter().map(|(start, end)| end - start).sum()), "another count");
     assert!(ranges.len() <= set.0.len(), "more ranges than runs");
     assert!(ranges.iter().all(|(start, end)| start < end), "an empty range");
     assert!(ranges.iter().zip(ranges.iter().skip(1)).all(|((_, end), (start, _))| end < start), "ranges that touch");
     assert_eq!(wire::BitField::from_ranges(&ranges).to_ranges(), Some(ranges), "it changes on its way");
+}
+
+/// How others reach a miner, as the chain keeps it.
+pub fn contacts(bytes: &[u8]) {
+    let address = Multiaddr::of_chain(bytes.to_vec());
+    if let Ok(shown) = address.to_string().parse::<Multiaddr>() {
+        assert_eq!(shown, address, "one address looks like another");
+    }
+    if let Some(id) = PeerId::from_bytes(bytes.to_vec()) {
+        assert_eq!(id.to_string().parse().as_ref(), Ok(&id), "a peer id changes on its way");
+    }
 }
 
 /// Texts that stand for something: addresses, CIDs, amounts, numbers, endpoints.
@@ -257,6 +278,12 @@ pub fn names(bytes: &[u8]) {
     }
     if let Ok(number) = text.parse::<SectorNumber>() {
         assert_eq!(number.to_string().parse(), Ok(number));
+    }
+    if let Ok(address) = text.parse::<Multiaddr>() {
+        assert_eq!(address.to_string().parse().as_ref(), Ok(&address), "a multiaddress changes on its way");
+    }
+    if let Ok(id) = text.parse::<PeerId>() {
+        assert_eq!(id.to_string(), text);
     }
     if let Some(found) = from_hex(text) {
         assert_eq!(from_hex(&to_hex(&found)), Some(found));

@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 pub mod messages;
 pub mod node;
 pub mod params;
+mod refusal;
 mod rpc;
 pub mod wire;
 
@@ -22,7 +23,7 @@ pub use rpc::{Heads, Limits};
 
 use crate::{
     error::{Chain, Remedy},
-    units::{AttoFil, Epoch, Hash32, SectorNumber, SectorSize},
+    units::{AttoFil, Epoch, Hash32, Multiaddr, PeerId, SectorNumber, SectorSize},
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +52,7 @@ pub struct NetworkParams {
 }
 
 /// The miner actor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinerInfo {
     /// Owner id address.
     pub owner: String,
@@ -63,6 +64,27 @@ pub struct MinerInfo {
     pub sector_size: SectorSize,
     /// Window PoSt proof number.
     pub window_post_proof: i64,
+    /// Its libp2p identity, if it has one that can be read.
+    pub peer_id: Option<PeerId>,
+    /// Where it says that it is reached.
+    pub multiaddrs: Vec<Multiaddr>,
+    /// Who gets withdrawn funds.
+    pub beneficiary: Beneficiary,
+}
+
+/// Who gets the funds that are withdrawn from a miner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beneficiary {
+    /// Id address; the owner's, unless another was agreed on.
+    pub address: String,
+    /// At most so much; without meaning for the owner.
+    pub quota: AttoFil,
+    /// Of that, what it had.
+    pub used: AttoFil,
+    /// Until then.
+    pub expiration: Epoch,
+    /// Who is to take its place, once all agreed.
+    pub pending: Option<String>,
 }
 
 /// A pre-commit on chain.
@@ -93,6 +115,36 @@ pub struct SectorInfo {
     pub pledge: AttoFil,
 }
 
+/// Everything about one sector on chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorTerms {
+    /// Registered seal proof.
+    pub seal_proof: i64,
+    /// Epoch of activation.
+    pub activation: Epoch,
+    /// Epoch of expiration.
+    pub expiration: Epoch,
+    /// Bytes times epochs of deals; 0 for a capacity sector.
+    pub deal_weight: u128,
+    /// The same of verified deals.
+    pub verified_deal_weight: u128,
+    /// Locked pledge.
+    pub pledge: AttoFil,
+    /// Epoch its power counts from.
+    pub power_base: Epoch,
+    /// What it costs a day.
+    pub daily_fee: AttoFil,
+}
+
+/// When a sector ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ends {
+    /// If nothing happens.
+    pub on_time: Epoch,
+    /// Before that, if its fault lasts; `None` when it is not faulty.
+    pub early: Option<Epoch>,
+}
+
 /// Power of a miner and of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Power {
@@ -121,7 +173,8 @@ pub struct Funds {
     pub vesting: AttoFil,
     /// Debt.
     pub fee_debt: AttoFil,
-    /// Free to use.
+    /// Free to use; less than nothing for a miner that owes more than it has. What may vest at the next deadline is not
+    /// counted before.
     pub available: AttoFil,
 }
 
@@ -208,6 +261,26 @@ pub struct ProvingDeadline {
     pub close: Epoch,
 }
 
+/// One of the deadlines of a proving period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineState {
+    /// Partitions proven in the window that is open.
+    pub posted: u64,
+    /// What its sectors cost a day.
+    pub daily_fee: AttoFil,
+}
+
+/// Number of sectors of a partition, by condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionCount {
+    /// Live.
+    pub live: u64,
+    /// Faulty.
+    pub faulty: u64,
+    /// Faulty, and declared well again.
+    pub recovering: u64,
+}
+
 /// A chain question that got no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
@@ -222,7 +295,7 @@ pub enum ChainError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The node answered with an error of its own.
-    #[error("the node refuses {method}: {message} (code {code})")]
+    #[error("the node refuses {method}: {} (code {code})", refusal::brief(message))]
     Refused {
         /// The RPC method.
         method: String,

@@ -49,6 +49,12 @@ node! {
     fn precommit_deposit(miner: MinerId, info: &SectorPreCommitInfo, at: &TipSet) -> AttoFil;
     /// The pledge that one sector would lock.
     fn initial_pledge(lifetime: i64, size: SectorSize, at: &TipSet) -> AttoFil;
+    /// The id address of an address; `None` when the chain does not know it.
+    fn lookup_id(address: &str, at: &TipSet) -> Option<String>;
+    /// The key address of an account; `None` when it is none.
+    fn account_key(address: &str, at: &TipSet) -> Option<String>;
+    /// Whether the node's wallet can sign for a key address.
+    fn has_key(address: &str) -> bool;
     /// Funds of an address.
     fn balance(address: &str) -> AttoFil;
     /// What sending a message would cost; the actor's refusal as an error with code 3.

@@ -6,10 +6,12 @@
 //! snapshot), bounded `mpsc` for events, a `JoinSet` for errands. Everything is level-triggered: a lost event costs a
 //! tick, never a sector.
 
+mod accounts;
 mod adopt;
 mod apply;
 pub(crate) mod compose;
 pub mod connect;
+mod creation;
 pub mod errands;
 pub mod generation;
 mod holding;

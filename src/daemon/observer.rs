@@ -6,15 +6,19 @@
 //! One task; questions come in through a `watch`, the view goes out through another, so a slow node never holds the
 //! daemon's loop. Everything in one view was read at one head. Decides nothing.
 
-use super::connect::{self, ConnectError};
+use super::{
+    accounts,
+    connect::{self, ConnectError},
+};
 use crate::{
     chain::{ChainError, Client, Fate, Heads, NetworkParams, Node, TipSet, cids, params::SectorPreCommitInfo},
     clock,
     error::Chain,
     manifest::Manifest,
-    plan::Costs,
+    outbox::Accounts,
+    plan::{Contact, Costs},
     sector::{Activation, Facts, MessageId, OnChainPreCommit, OnChainSector, Seed},
-    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize, UnixMillis},
+    units::{Epoch, Hash32, MinerId, SectorNumber, SectorSize, UnixMillis},
 };
 use futures_util::{StreamExt as _, stream};
 use std::{
@@ -38,6 +42,8 @@ pub struct Questions {
     pub proven: BTreeSet<SectorNumber>,
     /// Messages that are waited for.
     pub messages: BTreeMap<MessageId, Awaited>,
+    /// Accounts that the manifest names as senders.
+    pub senders: BTreeSet<String>,
     /// Lifetime in epochs and size of a sector, while what it locks matters.
     pub terms: Option<(i64, SectorSize)>,
 }
@@ -72,8 +78,10 @@ pub struct ChainView {
     pub next_number: Option<SectorNumber>,
     /// The version of the network.
     pub network_version: Option<u32>,
-    /// What the worker account holds.
-    pub worker_balance: Option<AttoFil>,
+    /// Who can send the miner's messages.
+    pub accounts: Option<Accounts>,
+    /// How the miner is reached, as the chain has it.
+    pub contact: Option<Contact>,
     /// What a sector locks, when it was asked for.
     pub costs: Option<Costs>,
 }
@@ -206,6 +214,7 @@ fn answers(view: &ChainView, asked: &Questions) -> bool {
         && asked.messages.keys().all(|id| view.fates.contains_key(id))
         && (asked.miner.is_none() || view.next_number.is_some())
         && (asked.terms.is_none() || view.costs.is_some())
+        && view.accounts.iter().all(|known| asked.senders.iter().all(|name| known.named.contains_key(name)))
 }
 
 /// Reads everything that is asked, at one head.
@@ -227,7 +236,8 @@ pub async fn read<N: Node>(
         fates: BTreeMap::new(),
         next_number: None,
         network_version: None,
-        worker_balance: None,
+        accounts: None,
+        contact: None,
         costs: None,
         head,
     };
@@ -238,7 +248,8 @@ pub async fn read<N: Node>(
     let first = SectorNumber::try_from(1).ok();
     view.next_number = allocated.max().map_or(first, SectorNumber::next);
     view.network_version = answered(client.network_version().await);
-    view.worker_balance = answered(client.balance(&info.worker).await);
+    view.accounts = answered(accounts::read(client, &info, &asked.senders, head).await).flatten();
+    view.contact = Some(Contact { peer_id: info.peer_id, multiaddrs: info.multiaddrs });
     if let Some((lifetime, size)) = asked.terms {
         view.costs = answered(costs(client, miner, lifetime, size, head).await);
     }

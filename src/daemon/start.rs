@@ -242,6 +242,7 @@ pub async fn offline(manifest: &Manifest, now: UnixMillis) -> Result<(Desired, O
         batches: BTreeMap::new(),
         quarantined: u64::try_from(quarantined).unwrap_or(u64::MAX),
         funds: Funds::default(),
+        contact: plan::ContactSeen::default(),
         network_version: None,
         next_number: None,
         durations: BTreeMap::new(),

@@ -190,7 +190,8 @@ pub const MOVES: usize = 1024;
 impl World {
     /// What the control socket is answered from.
     pub(super) fn feed(&self, status: watch::Receiver<Arc<Snapshot>>) -> Feed {
-        let reading = Reader { store: self.store.clone(), sight: self.sight.clone(), status: status.clone() };
+        let (store, sight) = (self.store.clone(), self.sight.clone());
+        let reading = Reader { store, sight, status: status.clone(), running_since: clock::now() };
         let operators = self.operators.subscribe();
         Feed { status, moves: self.moves.clone(), operators, reading: Arc::new(reading) }
     }

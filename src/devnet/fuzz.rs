@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     chain::params::{
-        CreateMinerParams, PreCommitSectorBatchParams2, ProveCommitSectors3Params, TerminateSectorsParams, method,
+        ChangeMultiaddrsParams, ChangePeerIdParams, CreateMinerParams, PreCommitSectorBatchParams2,
+        ProveCommitSectors3Params, TerminateSectorsParams, method,
     },
     proofs::Prover,
     units::AttoFil,
@@ -43,6 +44,8 @@ fn cbor<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
 /// Parameters of a message, for every method that has some: it is executed, and makes or loses no money.
 pub fn messages(bytes: &[u8]) {
     cbor::<CreateMinerParams>(bytes);
+    cbor::<ChangePeerIdParams>(bytes);
+    cbor::<ChangeMultiaddrsParams>(bytes);
     cbor::<PreCommitSectorBatchParams2>(bytes);
     cbor::<ProveCommitSectors3Params>(bytes);
     cbor::<TerminateSectorsParams>(bytes);
@@ -59,6 +62,8 @@ pub fn messages(bytes: &[u8]) {
     let to_miner = format!("t0{miner}");
     for (to, method) in [
         ("t04", method::CREATE_MINER),
+        (&to_miner, method::CHANGE_PEER_ID),
+        (&to_miner, method::CHANGE_MULTIADDRS),
         (&to_miner, method::PRE_COMMIT_SECTOR_BATCH2),
         (&to_miner, method::PROVE_COMMIT_SECTORS3),
         (&to_miner, method::TERMINATE_SECTORS),

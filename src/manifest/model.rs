@@ -3,7 +3,7 @@
 //! These types are made by `resolve` and by nothing else, and have no serde: the text form is `raw`'s.
 
 use super::values::{CpuSet, DatabaseUrl, Gpu};
-use crate::units::{AttoFil, Bytes, MinerId, RepoName, SectorSize, SlotName};
+use crate::units::{AttoFil, Bytes, MinerId, Multiaddr, PeerId, RepoName, SectorSize, SlotName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -57,6 +57,24 @@ pub struct Miner {
     pub sector_size: SectorSize,
     /// Where the actor comes from.
     pub identity: Identity,
+    /// Its libp2p identity on chain; `None` leaves what is there.
+    pub peer_id: Option<PeerId>,
+    /// Where the chain says that it is reached; `None` leaves what is there.
+    pub multiaddrs: Option<Vec<Multiaddr>>,
+    /// Who sends its messages.
+    pub senders: Senders,
+}
+
+/// Accounts that send messages about sectors, by kind, in order of preference; after them always the worker. Each is
+/// owner, worker or a control address of the actor, which the chain says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Senders {
+    /// Pre-commits.
+    pub precommit: Vec<String>,
+    /// Prove-commits.
+    pub commit: Vec<String>,
+    /// Terminations.
+    pub terminate: Vec<String>,
 }
 
 /// Where the miner actor comes from.

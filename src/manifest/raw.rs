@@ -123,6 +123,25 @@ pub struct RawMiner {
     pub create: Option<RawCreate>,
     /// The actor is in the genesis block of a network.
     pub genesis: Option<RawGenesis>,
+    /// Its libp2p peer id on chain, such as 12D3KooW…. Absent: what the chain has stays.
+    pub peer_id: Option<Text>,
+    /// Where the chain says that it is reached, such as /ip4/203.0.113.7/tcp/24001. Absent: what the chain has stays.
+    pub multiaddrs: Option<Vec<String>>,
+    /// Who sends its messages. Default: the worker.
+    pub senders: Option<RawSenders>,
+}
+
+/// Accounts that send messages: owner, worker or control addresses of the actor. Of each list the first is used whose
+/// key is in the node's wallet and that can pay; after them always the worker.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSenders {
+    /// Of pre-commits.
+    pub precommit: Option<Vec<String>>,
+    /// Of prove-commits.
+    pub commit: Option<Vec<String>>,
+    /// Of terminations.
+    pub terminate: Option<Vec<String>>,
 }
 
 /// Accounts of a new actor.

@@ -12,6 +12,7 @@ pub mod sectors;
 pub mod stake;
 pub mod text;
 pub mod waiting;
+pub mod winning;
 pub mod words;
 
 use crate::{

@@ -7,6 +7,7 @@
 
 mod chain;
 mod full_disk;
+mod identity;
 mod kills;
 mod orders;
 mod outlive;

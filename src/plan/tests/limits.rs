@@ -134,12 +134,12 @@ fn messages_wait_on_a_network_that_this_version_does_not_know_until_a_deadline_i
     let sealed = |observed: &Observed| {
         plan(&desired, observed).actions.iter().any(|action| matches!(action, Action::Seal { .. }))
     };
-    for (version, sends) in [(24, false), (25, true), (28, true), (29, false)] {
+    for (version, sends) in [(24, false), (25, true), (29, true), (30, false)] {
         observed.network_version = Some(version);
         assert_eq!(sealed(&observed), sends, "version {version}");
     }
     let waits = text(&plan(&desired, &observed));
-    assert!(waits[0].contains("network version 29"), "{waits:?}");
+    assert!(waits[0].contains("network version 30"), "{waits:?}");
     super::batches::drawn_at(&mut observed, 1, 50 - 3_780);
     assert!(sealed(&observed), "the node's simulation decides before a deposit is lost");
 }
