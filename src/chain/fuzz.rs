@@ -7,7 +7,6 @@ use super::{
     wire,
 };
 use crate::{
-    devnet::address,
     error::Chain,
     outbox::{Gas, Sent},
     sector::MessageId,
@@ -31,15 +30,18 @@ fn short(error: &(dyn std::error::Error + 'static)) {
     assert!(length <= LONGEST_ERROR, "an error of {length} bytes");
 }
 
-/// All of an answer, with either status: the envelope, and what is in it.
+/// All of an answer: the envelope, and what is in it.
 pub fn answers(bytes: &[u8]) {
-    for success in [true, false] {
+    let client = |success| {
         let answer = Recorded::Body { bytes: bytes.to_vec(), success };
         let Ok(client) = Client::recorded(answer) else { panic!("a client needs no more") };
-        now(client.head());
-        now(client.network_version());
-        now(client.default_address());
-    }
+        client
+    };
+    now(client(true).head());
+    now(client(true).network_version());
+    now(client(true).default_address());
+    // a question would be repeated after a pause; what changes something is not
+    now(client(false).new_bls_address());
     if let Ok(frame) = serde_json::from_slice::<wire::Frame>(bytes) {
         assert!(frame.method.is_none_or(|method| method.len() <= bytes.len()));
     }
@@ -51,7 +53,7 @@ pub fn results(bytes: &[u8]) {
 }
 
 /// How many questions these bytes answer.
-fn answered(bytes: &[u8]) -> usize {
+pub(crate) fn answered(bytes: &[u8]) -> usize {
     let Ok(client) = Client::recorded(Recorded::Result(bytes.to_vec())) else { panic!("a client needs no more") };
     let told = [node(&client), miner(&client), sectors(&client, bytes), outbox(&client)];
     told.iter().flatten().filter(|answered| **answered).count()
@@ -254,12 +256,9 @@ pub fn contacts(bytes: &[u8]) {
 /// Texts that stand for something: addresses, CIDs, amounts, numbers, endpoints.
 pub fn names(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match messages::parse_address(text) {
-        Ok(found) => {
-            assert_eq!(address::parse(text), Some(found));
-            assert_eq!(address::parse(&address::show(&found)), Some(found), "an address changes on its way");
-        }
-        Err(error) => assert!(address::parse(text).is_none(), "one reader takes {text:?}, the other not: {error}"),
+    if let Ok(address) = messages::parse_address(text) {
+        // printed with the prefix of one network, whichever it was read with
+        assert_eq!(messages::parse_address(&address.to_string()).as_ref().ok(), Some(&address));
     }
     if let Ok(cid) = cids::parse(text) {
         assert_eq!(cids::parse(&cid.to_string()), Ok(cid), "a CID changes on its way");
@@ -291,19 +290,5 @@ pub fn names(bytes: &[u8]) {
     let endpoint = Endpoint { url: text.to_owned(), token: None };
     if let Ok(url) = endpoint.to_url() {
         assert!(url.has_host() && url.password().is_none(), "{url}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fuzz::tests::seeds;
-
-    #[test]
-    fn what_nodes_said_answers_a_question() {
-        for (name, seed) in seeds("results") {
-            let is_odd = name.starts_with("odd-");
-            assert_eq!(answered(&seed) == 0, is_odd, "{name}");
-        }
     }
 }

@@ -371,7 +371,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
 }
 
 /// Hands a request to the loop and waits for its answer.
-async fn ask(to: &Loop, ask: Ask) -> Answer {
+///
+/// # Errors
+/// Why nothing was done.
+pub async fn ask(to: &mpsc::Sender<Request>, ask: Ask) -> Answer {
     let (reply, answered) = oneshot::channel();
     let unavailable = |error: &str, help: &str| Refused::new(Cause::Unavailable, error, help);
     match to.try_send(Request { ask, reply }) {

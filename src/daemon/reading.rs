@@ -98,7 +98,8 @@ impl Reading for Reader {
     }
 }
 
-fn refused(error: StoreError) -> Refused {
+/// The database cannot be read.
+pub(super) fn refused(error: StoreError) -> Refused {
     Refused::new(
         Cause::Unavailable,
         Chain(&error).to_string(),

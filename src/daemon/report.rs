@@ -457,15 +457,24 @@ impl World {
             let what = format!("version {version} is not one that this seald knows: messages wait for a near deadline");
             alarm("network".to_owned(), what, "install a newer seald")
         });
-        let metrics = self.metrics_trouble.borrow().clone().map(|why| {
+        let listening = self.listening_trouble.borrow().clone().map(|why| {
             let remedy = "free the address, or change node.address; seald tries again by itself";
-            alarm("metrics".to_owned(), why, remedy)
+            alarm("node.address".to_owned(), why, remedy)
+        });
+        let tokens = self.api_trouble.clone().map(|why| {
+            let remedy =
+                "mend the file, then `systemctl restart seald`; until then only those without a token are answered";
+            alarm("API".to_owned(), why, remedy)
         });
         let strangers = self.supervisor.strangers().map(|what| {
             let remedy = "seald works around it; once it has ended, or was killed, restart seald";
             alarm("workers".to_owned(), what.clone(), remedy)
         });
-        [store, miner, params, network, metrics].into_iter().flatten().chain(self.manifest_alarms()).chain(strangers)
+        [store, miner, params, network, listening, tokens]
+            .into_iter()
+            .flatten()
+            .chain(self.manifest_alarms())
+            .chain(strangers)
     }
 
     /// What an operator should know of the manifest that is, or is not, in force.

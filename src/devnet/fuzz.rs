@@ -1,6 +1,7 @@
 //! What a client may send to the devnet, for a fuzzer: see [`crate::fuzz`].
 
 use super::{
+    address,
     chain::Chain,
     faults::Fault,
     fixture, gas,
@@ -87,9 +88,12 @@ pub fn messages(bytes: &[u8]) {
     }
 }
 
-/// A request of the fault API: its name, a line break, its body.
+/// A request of the fault API: its name, a line break, its body. And by its text an address.
 pub fn faults(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(found) = address::parse(text) {
+        assert_eq!(address::parse(&address::show(&found)), Some(found), "an address changes on its way");
+    }
     let (name, body) = text.split_once('\n').unwrap_or((text, ""));
     if let Err(why) = Fault::read(name, body.as_bytes()) {
         assert!(why.len() <= text.len().saturating_add(1024), "{why}");

@@ -86,6 +86,7 @@ pub const CLASSES: &[(&str, Class)] = &[
     ("fees", Class::Live),
     ("batch", Class::Live),
     ("node.address", Class::Restart),
+    ("node.api", Class::Live),
     ("params.dir", Class::Restart),
     ("params.mirror", Class::Live),
     ("workers.launcher", Class::Restart),
@@ -257,7 +258,10 @@ fn facts(manifest: &Manifest) -> Facts {
         to.set(&format!("batch.{name}.wait"), duration(*wait));
     }
     to.set("batch.aggregate_from", aggregate_from.unwrap_or(0));
-    to.set_some("node.address", node.as_ref().map(|Node { address }| address));
+    if let Some(Node { address, api }) = node {
+        to.set("node.address", address);
+        to.set("node.api", api.word());
+    }
     let Params { dir, mirror } = params;
     to.set("params.dir", dir.display());
     if let Some(mirror) = mirror {

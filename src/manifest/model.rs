@@ -297,8 +297,35 @@ pub struct BatchRule {
 /// This machine on its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node {
-    /// Where `/metrics` is served.
+    /// Where `/metrics` and the StorageMiner API are served.
     pub address: SocketAddr,
+    /// What the API allows.
+    pub api: Api,
+}
+
+/// What the StorageMiner API allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// Nothing: it is not served.
+    Off,
+    /// Looking.
+    Read,
+    /// Orders too.
+    Write,
+}
+
+impl Api {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Read, Self::Write];
+
+    /// The word of the manifest.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
 }
 
 /// The proof parameters.

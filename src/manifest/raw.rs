@@ -3,7 +3,7 @@
 //! Everything is optional here, so that what is missing is reported together with what is wrong; words, units and
 //! agreement between keys are judged by `resolve`. Nothing outside this room sees these types.
 
-use super::model::{Launcher, Task};
+use super::model::{Api, Launcher, Task};
 use crate::units::SectorSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -63,6 +63,10 @@ fn role_words(_: &mut SchemaGenerator) -> Schema {
 
 fn launcher_words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "enum": Launcher::ALL.map(Launcher::word) })
+}
+
+fn api_words(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": Api::ALL.map(Api::word) })
 }
 
 fn task_words(_: &mut SchemaGenerator) -> Schema {
@@ -301,8 +305,11 @@ pub struct RawBatchRule {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawNode {
-    /// IP address and port to listen on for those who read metrics, such as 10.0.0.2:3456.
+    /// IP address and port to listen on for those who read metrics or use the StorageMiner API, such as 10.0.0.2:3456.
     pub address: Option<String>,
+    /// What Lotus's StorageMiner API allows there. read: looking. write: orders too, with a token. off: it is not served.
+    #[schemars(schema_with = "api_words")]
+    pub api: Option<Text>,
 }
 
 /// The proof parameters.

@@ -5,8 +5,8 @@ use super::{
     equipment::{repos, slots},
     identity::miner,
     model::{
-        Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Launcher, Manifest, Miner, Node, Params, Pledge,
-        Repo, Slot, State, Task, Workers,
+        Api, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Launcher, Manifest, Miner, Node, Params,
+        Pledge, Repo, Slot, State, Task, Workers,
     },
     problems::{Key, Setting},
     raw,
@@ -304,12 +304,14 @@ fn batch_rule(reader: &mut Reader<'_>, at: &str, raw: raw::RawBatchRule, most: u
 }
 
 fn node(reader: &mut Reader<'_>, raw: Option<raw::RawNode>) -> Option<Option<Node>> {
-    let Some(raw::RawNode { address }) = raw else { return Some(None) };
+    let Some(raw::RawNode { address, api }) = raw else { return Some(None) };
+    let words = Api::ALL.map(|api| (api.word(), api));
+    let api = api.and_then(|text| reader.word(&Key::of("node.api"), &text.0, "what the API allows", &words));
     let key = Key::of("node.address");
     let accepted = "an IP address and a port, such as 10.0.0.2:3456";
     let address = reader.required(&key, address, accepted)?;
     match address.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.port() != 0 => Some(Some(Node { address })),
+        Ok(address) if address.port() != 0 => Some(Some(Node { address, api: api? })),
         Ok(_) | Err(_) => {
             let problem = reader.about(&key, "is not an address to listen on").accepted(accepted);
             reader.refuse(&key, problem);

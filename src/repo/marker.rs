@@ -34,6 +34,13 @@ pub(super) fn ensure(repo: &Path, declared: &Declared) -> Result<String, RepoErr
     Ok(id)
 }
 
+/// The id of the repo at `repo`, whose marker must be there.
+pub(super) fn id_at(repo: &Path) -> Result<String, RepoError> {
+    let path = repo.join(FILE);
+    let text = std::fs::read(&path).map_err(RepoError::io("read the marker", &path))?;
+    parse(&text).and_then(|marker| id_of(&marker)).map_err(|why| RepoError::Marker { path, why })
+}
+
 pub(super) fn parse(text: &[u8]) -> Result<Map<String, Value>, String> {
     match serde_json::from_slice(text) {
         Ok(Value::Object(marker)) => Ok(marker),
