@@ -120,12 +120,15 @@ fn what_takes_the_place_of_lotus_exists() {
 fn unknown_command(line: &str) -> Option<String> {
     let mut page = String::from("tests/it/golden/help/seald.txt");
     let mut help = read(&page);
-    for word in line.split_whitespace() {
-        if let Some(flag) = word.strip_prefix("--") {
-            if !help.contains(&format!("--{flag}")) {
-                return Some(format!("{page} has no --{flag}"));
+    let words = line.split_whitespace().filter(|word| *word != "help").enumerate();
+    // what follows a flag is its value
+    let first_flag = line.split_whitespace().position(|word| word.starts_with("--")).unwrap_or(usize::MAX);
+    for (at, word) in words {
+        if word.starts_with("--") {
+            if !help.contains(word) {
+                return Some(format!("{page} has no {word}"));
             }
-        } else if help.contains("\nCommands:\n") && word != "help" {
+        } else if at < first_flag && help.contains("\nCommands:\n") {
             page = page.replace(".txt", &format!("-{word}.txt"));
             if !root().join(&page).exists() {
                 return Some(format!("there is no {page}"));
