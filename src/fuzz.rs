@@ -4,7 +4,7 @@
 //! than its bytes allow, no error repeats all that it complains of. Built for tests and for cargo-fuzz only:
 //! `tests/fuzz/run` fuzzes them, and the test below has each hold over its corpus and over changes of it.
 
-use crate::{chain, control, devnet, repo, supervisor, worker};
+use crate::{api, chain, control, devnet, repo, supervisor, worker};
 
 /// A decoder under its name, which is that of its folder in `tests/fuzz/corpus`.
 pub type Target = (&'static str, fn(&[u8]));
@@ -17,6 +17,7 @@ pub const TARGETS: &[Target] = &[
     ("returns", chain::fuzz::returns),
     ("preseals", chain::fuzz::pre_seals),
     ("bitfields", chain::fuzz::bit_fields),
+    ("contacts", chain::fuzz::contacts),
     ("names", chain::fuzz::names),
     ("messages", devnet::fuzz::messages),
     ("faults", devnet::fuzz::faults),
@@ -25,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("kept", worker::fuzz::kept),
     ("launches", supervisor::fuzz::launches),
     ("orders", control::fuzz::orders),
+    ("requests", api::fuzz::requests),
 ];
 
 /// The target of that name.
@@ -33,7 +35,7 @@ pub fn target(name: &str) -> Option<fn(&[u8])> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
     use std::{collections::BTreeSet, fs, path::PathBuf};
@@ -43,7 +45,7 @@ pub(crate) mod tests {
     }
 
     /// What the corpus has for a target, by file.
-    pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         let files = fs::read_dir(corpus().join(target)).unwrap().map(|entry| entry.unwrap());
         let mut seeds: Vec<_> = files
             .map(|file| (file.file_name().to_string_lossy().into_owned(), fs::read(file.path()).unwrap()))
@@ -131,6 +133,13 @@ pub(crate) mod tests {
                 Ok(())
             });
             assert!(held.is_ok(), "{name}: {}", held.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_nodes_said_answers_a_question_and_what_is_odd_none() {
+        for (name, seed) in seeds("results") {
+            assert_eq!(chain::fuzz::answered(&seed) == 0, name.starts_with("odd-"), "{name}");
         }
     }
 

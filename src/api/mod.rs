@@ -9,6 +9,8 @@
 //! it is built. Source of the shapes: Lotus 1.36, `api/api_storage.go`, `storage/sealer/storiface`.
 
 mod answers;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod method;
 mod rpc;
 mod sectors;

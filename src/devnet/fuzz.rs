@@ -1,6 +1,7 @@
 //! What a client may send to the devnet, for a fuzzer: see [`crate::fuzz`].
 
 use super::{
+    address,
     chain::Chain,
     faults::Fault,
     fixture, gas,
@@ -9,7 +10,8 @@ use super::{
 };
 use crate::{
     chain::params::{
-        CreateMinerParams, PreCommitSectorBatchParams2, ProveCommitSectors3Params, TerminateSectorsParams, method,
+        ChangeMultiaddrsParams, ChangePeerIdParams, CreateMinerParams, PreCommitSectorBatchParams2,
+        ProveCommitSectors3Params, TerminateSectorsParams, method,
     },
     proofs::Prover,
     units::AttoFil,
@@ -43,6 +45,8 @@ fn cbor<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
 /// Parameters of a message, for every method that has some: it is executed, and makes or loses no money.
 pub fn messages(bytes: &[u8]) {
     cbor::<CreateMinerParams>(bytes);
+    cbor::<ChangePeerIdParams>(bytes);
+    cbor::<ChangeMultiaddrsParams>(bytes);
     cbor::<PreCommitSectorBatchParams2>(bytes);
     cbor::<ProveCommitSectors3Params>(bytes);
     cbor::<TerminateSectorsParams>(bytes);
@@ -59,6 +63,8 @@ pub fn messages(bytes: &[u8]) {
     let to_miner = format!("t0{miner}");
     for (to, method) in [
         ("t04", method::CREATE_MINER),
+        (&to_miner, method::CHANGE_PEER_ID),
+        (&to_miner, method::CHANGE_MULTIADDRS),
         (&to_miner, method::PRE_COMMIT_SECTOR_BATCH2),
         (&to_miner, method::PROVE_COMMIT_SECTORS3),
         (&to_miner, method::TERMINATE_SECTORS),
@@ -82,9 +88,12 @@ pub fn messages(bytes: &[u8]) {
     }
 }
 
-/// A request of the fault API: its name, a line break, its body.
+/// A request of the fault API: its name, a line break, its body. And by its text an address.
 pub fn faults(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(found) = address::parse(text) {
+        assert_eq!(address::parse(&address::show(&found)), Some(found), "an address changes on its way");
+    }
     let (name, body) = text.split_once('\n').unwrap_or((text, ""));
     if let Err(why) = Fault::read(name, body.as_bytes()) {
         assert!(why.len() <= text.len().saturating_add(1024), "{why}");

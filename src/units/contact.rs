@@ -182,7 +182,9 @@ impl FromStr for Multiaddr {
 
 impl fmt::Display for Multiaddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown().unwrap_or_else(|| format!("0x{}", to_hex(&self.0))))
+        // a name with a slash in it would look like another address
+        let shown = self.shown().filter(|text| text.parse().as_ref() == Ok(self));
+        f.write_str(&shown.unwrap_or_else(|| format!("0x{}", to_hex(&self.0))))
     }
 }
 
@@ -242,6 +244,19 @@ mod tests {
         for wrong in ["", "12D3Koo0", "12D3KooW", "t01000", "/ip4/1.2.3.4", &ID[1..], long.as_str()] {
             assert!(wrong.parse::<PeerId>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn bytes_that_would_look_like_another_address_are_shown_as_bytes() {
+        let named = |name: &str| {
+            let mut bytes = vec![54];
+            write_long(name.as_bytes(), &mut bytes);
+            Multiaddr::of_chain(bytes)
+        };
+        assert_eq!(named("a").to_string(), "/dns4/a");
+        assert_eq!(named("a/tcp/1").to_string(), "0x3607612f7463702f31");
+        // a port behind the number of tcp, written in two bytes
+        assert_eq!(Multiaddr::of_chain(vec![0x86, 0, 4, 81]).to_string(), "0x86000451");
     }
 
     #[test]

@@ -68,6 +68,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["*"]),
     // tests only: the whole system without its shell
     ("simulation", &["*"]),
+    // tests and fuzzing only: every decoder of foreign bytes
+    ("fuzz", &["*"]),
     ("lib", &["*"]),
     ("main", &["*"]),
 ];
