@@ -1,6 +1,7 @@
 //! Over a real loopback socket, with epochs on demand.
 
 mod client;
+mod socket;
 
 use super::*;
 use crate::{
