@@ -6,6 +6,7 @@ pub mod client;
 pub mod endpoint;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod health;
 pub mod messages;
 pub mod node;
 pub mod params;

@@ -123,7 +123,7 @@ impl Bench {
             worker_balance: None,
             costs: None,
         };
-        self.sight.send_replace(Sight { client: None, view: Some(Arc::new(view)), told: None, trouble: None });
+        self.sight.send_replace(Sight { view: Some(Arc::new(view)), ..Sight::default() });
         self.world.on_view().await.unwrap();
     }
 

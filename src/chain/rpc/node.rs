@@ -4,7 +4,9 @@ use super::{
     Limits,
     heads::Following,
     http::Http,
+    rate::Rate,
     socket::Socket,
+    standing::Standing,
     trouble::{Attempt, NO_API, REDIRECTS, Trouble},
 };
 use crate::chain::{ChainError, Endpoint, wire::Response};
@@ -13,7 +15,10 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
 };
 use serde::{de::DeserializeOwned, de::IgnoredAny};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// How this program calls itself.
@@ -40,6 +45,10 @@ enum Transport {
 pub(super) struct Node {
     address: Arc<Address>,
     transport: Transport,
+    standing: Mutex<Standing>,
+    pub(super) rate: Rate,
+    /// Held while it is asked who it is, so that it is asked once.
+    pub(super) identifying: tokio::sync::Mutex<()>,
 }
 
 /// The body of an answer.
@@ -139,7 +148,23 @@ impl Node {
         } else {
             Transport::Http(Http::new(Arc::clone(&address), http.clone(), limits.body))
         };
-        Ok(Self { address, transport })
+        Ok(Self {
+            address,
+            transport,
+            standing: Mutex::default(),
+            rate: Rate::new(),
+            identifying: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn name(&self) -> String {
+        self.address.name.clone()
+    }
+
+    /// What is known of it.
+    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One call, once.

@@ -1,5 +1,6 @@
 //! Calls against nodes that answer, fail, stay silent or are not there.
 
+mod belief;
 mod hostile;
 
 use super::*;
@@ -8,6 +9,7 @@ use crate::chain::{
     fake::{Fake, Reply, nobody},
 };
 use crate::error::{Chain, Remedy};
+use crate::units::Epoch;
 use serde_json::{Value, json};
 use std::error::Error as _;
 
@@ -21,11 +23,15 @@ fn impatient() -> Limits {
 }
 
 fn rpc(endpoints: &[Endpoint], limits: Limits) -> Rpc {
-    Rpc::new(endpoints, limits).unwrap()
+    Rpc::new(endpoints, limits, None).unwrap()
 }
 
 async fn ask(rpc: &Rpc) -> Result<u64, ChainError> {
     rpc.call(Kind::Read, "StateNetworkVersion", ([(); 0],)).await
+}
+
+fn order(rpc: &Rpc) -> Vec<String> {
+    rpc.order().into_iter().map(Node::name).collect()
 }
 
 async fn version(version: u64) -> Fake {
@@ -80,19 +86,19 @@ async fn a_missing_token_is_asked_for() {
 #[test]
 fn a_token_of_two_lines_is_refused_unprinted() {
     let endpoint = Endpoint { url: "http://n:1".to_owned(), token: Some(Secret::new("one\ntwo")) };
-    let error = Rpc::new(&[endpoint], limits()).err().unwrap();
+    let error = Rpc::new(&[endpoint], limits(), None).err().unwrap();
     assert!(error.to_string().contains("http://n:1") && !error.to_string().contains("two"), "{error}");
     assert_eq!(error.remedy(), Remedy::Stop);
-    assert!(matches!(Rpc::new(&[], limits()).err().unwrap(), ChainError::Invalid { .. }));
+    assert!(matches!(Rpc::new(&[], limits(), None).err().unwrap(), ChainError::Invalid { .. }));
 }
 
 #[tokio::test]
 async fn the_second_endpoint_stands_in_for_a_dead_first_one() {
     let node = version(28).await;
     let (dead, _port) = nobody();
-    let rpc = rpc(&[dead, node.endpoint()], limits());
+    let rpc = rpc(&[dead.clone(), node.endpoint()], limits());
     assert_eq!(ask(&rpc).await.unwrap(), 28);
-    assert_eq!(rpc.order(), [1, 0]);
+    assert_eq!(order(&rpc), [node.url.clone(), dead.url]);
 }
 
 #[tokio::test]
@@ -112,8 +118,7 @@ async fn a_stand_in_is_kept_for_a_while_and_then_left() {
 
     let left = rpc(&endpoints, Limits { stand_in: Duration::ZERO, ..limits() });
     assert_eq!(ask(&left).await.unwrap(), 1);
-    left.answered(1);
-    assert_eq!(left.order(), [0, 1, 2]);
+    assert_eq!(order(&left), [broken.url.clone(), node.url.clone(), other.url.clone()]);
 }
 
 #[tokio::test]

@@ -321,9 +321,10 @@ async fn a_connection_on_which_nothing_is_heard_is_given_up() {
 async fn a_node_that_is_away_is_not_called_at_each_call() {
     let peer = Peer::start(|_, stream| async move { drop(stream) }).await;
     let rpc = rpc(&[peer.socket()], Limits { back_off: Duration::from_secs(3600), ..limits() });
-    let first = rpc.round::<u64>(Kind::Read, "Version", &()).await;
+    let once = Ask { kind: Kind::Read, method: "Version", params: &(), unfit_too: false };
+    let first = rpc.round(&once, &|_, _: &u64| Ok(())).await;
     assert!(matches!(first, Err(Attempt::Trouble(trouble)) if trouble.unsent()));
-    let second = rpc.round::<u64>(Kind::Read, "Version", &()).await;
+    let second = rpc.round(&once, &|_, _: &u64| Ok(())).await;
     let Err(Attempt::Trouble(trouble)) = second else { panic!("no trouble") };
     assert!(Chain(&trouble).to_string().contains("tried again in"), "{}", Chain(&trouble));
     assert_eq!(peer.connections.load(SeqCst), 1);
