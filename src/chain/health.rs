@@ -120,7 +120,7 @@ pub enum Unfit {
     },
     /// Height and time of its head contradict each other.
     #[error(
-        "its head says height {height} at time {timestamp}, but that height is at {scheduled}: it does not tell the \
+        "its head says {height} at time {timestamp}, but that epoch is at {scheduled}: it does not tell the \
          truth, use another node"
     )]
     Contradiction {
