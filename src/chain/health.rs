@@ -25,8 +25,9 @@ const APART: i64 = 3;
 /// What a node says of itself and its network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Its API version, `major << 16 | minor << 8 | patch`.
-    pub api: u32,
+    /// Its API version, `major << 16 | minor << 8 | patch`; `None` when it does not know: a Lotus node that runs inside
+    /// another program was never told what it is.
+    pub api: Option<u32>,
     /// Name of its network.
     pub network: String,
     /// The key of the genesis.
@@ -160,10 +161,15 @@ pub struct EndpointSeen {
     pub in_use: bool,
 }
 
+/// Whether epochs pass by the clock on a network with this many epochs from pre-commit to seed.
+pub const fn keeps_time(challenge_delay: i64) -> bool {
+    challenge_delay >= KEEPS_TIME
+}
+
 impl Identity {
     /// Whether epochs pass by the clock.
     const fn keeps_time(&self) -> bool {
-        self.challenge_delay >= KEEPS_TIME && self.block_delay_secs > 0
+        keeps_time(self.challenge_delay) && self.block_delay_secs > 0
     }
 
     /// Whether it speaks our language and is on our network.
@@ -171,8 +177,8 @@ impl Identity {
     /// # Errors
     /// It does not, or is on another one.
     pub fn check(&self, expected: &Expected) -> Result<(), Unfit> {
-        if (self.api >> 16, (self.api >> 8) & 0xff) != API {
-            return Err(Unfit::Version { api: self.api });
+        if let Some(api) = self.api.filter(|api| (api >> 16, (api >> 8) & 0xff) != API) {
+            return Err(Unfit::Version { api });
         }
         if let Some(ours) = expected.network.as_ref().filter(|ours| **ours != self.network) {
             return Err(Unfit::Network { ours: ours.clone(), found: self.network.clone() });
@@ -222,7 +228,7 @@ mod tests {
 
     fn mainnet() -> Identity {
         Identity {
-            api: 0x0002_0300,
+            api: Some(0x0002_0300),
             network: "mainnet".to_owned(),
             genesis: vec!["bafy-genesis".to_owned()],
             genesis_at: GENESIS_AT,
@@ -242,11 +248,11 @@ mod tests {
     #[test]
     fn another_version_is_refused_with_its_number_and_what_is_wanted() {
         let nothing = Expected::default();
-        for api in [0x0002_0300, 0x0002_0307] {
+        for api in [None, Some(0x0002_0300), Some(0x0002_0307)] {
             assert_eq!(Identity { api, ..mainnet() }.check(&nothing), Ok(()));
         }
         for (api, found) in [(0x0001_0500, "1.5"), (0x0002_0400, "2.4"), (0x0003_0300, "3.3"), (0, "0.0")] {
-            let why = Identity { api, ..mainnet() }.check(&nothing).unwrap_err();
+            let why = Identity { api: Some(api), ..mainnet() }.check(&nothing).unwrap_err();
             let text = why.to_string();
             assert!(text.contains(&format!("version {found} of the API, and 2.3 is wanted")), "{text}");
             assert_eq!(why.word(), "other_version");

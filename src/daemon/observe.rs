@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     book::Book,
-    chain::{ChainError, Message, TipSet, messages},
+    chain::{ChainError, Message, messages},
     manifest::{self, Senders},
     outbox::{Batch, BatchState, MessageKind},
     plan::{Announced, Assignee, BatchSeen, ContactSeen, Funds, Observed, SectorSeen},
@@ -142,7 +142,7 @@ pub fn chain_now(view: &ChainView, now: UnixMillis) -> ChainNow {
         finalized: view.finalized,
         challenge_delay: view.network.pre_commit_challenge_delay,
         epoch_secs: view.network.block_delay_secs,
-        stale: sector::is_stale(made_at(&view.head), now, view.network.block_delay_secs),
+        stale: sector::is_stale(view.since, now, view.network.block_delay_secs),
     }
 }
 
@@ -200,11 +200,6 @@ pub fn questions(book: &Book, miner: MinerId, terms: (i64, SectorSize)) -> Quest
     // by batch and not by sector: one that no sector waits for any more may land all the same
     asked.messages = book.batches.values().filter_map(awaited_of).collect();
     asked
-}
-
-/// When the node says that this head was made.
-fn made_at(head: &TipSet) -> UnixMillis {
-    UnixMillis::new(i64::try_from(head.timestamp).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 fn awaited_of(batch: &Batch) -> Option<(MessageId, Awaited)> {

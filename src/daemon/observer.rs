@@ -13,7 +13,7 @@ use super::{
 use crate::{
     chain::{
         ChainError, Client, Fate, Heads, NetworkParams, Node, TipSet, cids,
-        health::{EndpointSeen, Unfit},
+        health::{self, EndpointSeen, Unfit},
         params::SectorPreCommitInfo,
     },
     clock,
@@ -74,6 +74,8 @@ pub struct ChainView {
     pub network: NetworkParams,
     /// When it was read.
     pub at: UnixMillis,
+    /// When the head was made, as it says itself; where epochs do not keep the time, when it was first seen.
+    pub since: UnixMillis,
     /// By sector.
     pub facts: BTreeMap<SectorNumber, Facts>,
     /// By message.
@@ -228,7 +230,10 @@ async fn look(
     if same && sight.borrow().trouble.is_none() {
         return Ok(());
     }
-    let view = read(&client, params, head, asked, *round).await.map_err(told)?;
+    let mut view = read(&client, params, head, asked, *round).await.map_err(told)?;
+    if !health::keeps_time(view.network.pre_commit_challenge_delay) {
+        view.since = known.filter(|known| known.head == view.head).map_or(view.at, |known| known.since);
+    }
     *round = round.wrapping_add(1);
     let (told, endpoints) = (Some(clock::monotonic()), client.endpoints());
     sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), told, trouble: None, endpoints });
@@ -268,6 +273,7 @@ pub async fn read<N: Node>(
         finalized: client.finalized().await?,
         network,
         at: clock::now(),
+        since: made_at(&head),
         facts: BTreeMap::new(),
         fates: BTreeMap::new(),
         next_number: None,
@@ -308,6 +314,11 @@ pub async fn read<N: Node>(
     view.facts = found.into_iter().filter_map(answered).collect();
     view.fates = fates.into_iter().filter_map(answered).collect();
     Ok(view)
+}
+
+/// When the node says that this head was made.
+fn made_at(head: &TipSet) -> UnixMillis {
+    UnixMillis::new(i64::try_from(head.timestamp).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 fn answered<T>(answer: Result<T, ChainError>) -> Option<T> {

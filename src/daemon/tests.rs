@@ -116,6 +116,7 @@ impl Bench {
             finalized: Epoch::new(height - 5),
             network: network(),
             at: NOW,
+            since: crate::units::UnixMillis::new(i64::try_from(head(height).timestamp).unwrap() * 1000),
             facts: BTreeMap::from([(number(), Facts::default())]),
             fates: fates.iter().map(|(id, fate)| ((*id).clone(), fate.clone())).collect(),
             next_number: None,

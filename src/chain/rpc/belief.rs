@@ -122,11 +122,15 @@ impl Rpc {
     }
 
     async fn ask_identity(&self, node: &Node) -> Result<Identity, Attempt> {
-        let version: wire::Version = self.attempt(node, Kind::Read, "Version", &NONE).await?;
+        let api = match self.attempt::<wire::Version>(node, Kind::Read, "Version", &NONE).await {
+            Ok(version) => Some(version.api_version),
+            Err(Attempt::Refused(ChainError::Refused { code: 1, .. })) => None,
+            Err(other) => return Err(other),
+        };
         let params: wire::NetworkParams = self.attempt(node, Kind::Read, "StateGetNetworkParams", &NONE).await?;
         let genesis: wire::TipSet = self.attempt(node, Kind::Read, "ChainGetGenesis", &NONE).await?;
         Ok(Identity {
-            api: version.api_version,
+            api,
             network: params.network_name,
             genesis_at: genesis.blocks.first().map_or(0, |block| block.timestamp),
             genesis: genesis.cids.0.into_iter().map(|link| link.cid).collect(),
