@@ -87,9 +87,33 @@ impl World {
         });
     }
 
-    /// Sectors on which work is going on or waited for.
-    pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
-        self.book.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
+    /// Sectors on which work is going on or waited for. One that is proven is at rest until its cache can be trimmed: only
+    /// the trim itself, and what holds that up, is work.
+    pub fn at_work(&self, is_held: impl Fn(&SectorNumber) -> bool) -> impl Iterator<Item = (&SectorNumber, &Record)> {
+        let running: BTreeSet<SectorNumber> = self.tasks.values().map(|task| task.number).collect();
+        self.book.records.iter().filter(move |(number, record)| match record.state {
+            State::Proving => record.is_untrimmed() && (running.contains(number) || is_held(number)),
+            State::Removed => false,
+            State::Packing
+            | State::PreCommit1
+            | State::PreCommit2
+            | State::PreCommitting
+            | State::WaitSeed
+            | State::Committing
+            | State::CommitWait
+            | State::FinalizeSector
+            | State::FailedUnrecoverable
+            | State::SealFailed
+            | State::PreCommitFailed
+            | State::ComputeProofFailed
+            | State::CommitFailed
+            | State::PackingFailed
+            | State::Faulty
+            | State::FaultReported
+            | State::FaultedFinal
+            | State::Terminating
+            | State::Removing => true,
+        })
     }
 }
 
@@ -127,6 +151,7 @@ pub fn questions(book: &Book, miner: MinerId, terms: (i64, SectorSize)) -> Quest
     let mut asked = Questions { miner: Some(miner), ..Questions::default() };
     for record in book.records.values() {
         match record.state {
+            State::Proving if record.is_untrimmed() => drop(asked.sectors.insert(record.number, None)),
             State::Proving => drop(asked.proven.insert(record.number)),
             State::Removed => {}
             State::PreCommit1 | State::PreCommitting => {

@@ -5,7 +5,9 @@ use super::{
     BatchStatus, DaemonState, DeadlineStatus, SectorStatus, Snapshot,
     paint::{Colour, Side, Table, Tone, cell, maybe, toned},
     stake::Stake,
-    text, words,
+    text,
+    trim::Trim,
+    words,
 };
 use crate::{
     sector::{Event, Failure, Record, Seed, State, Ticket},
@@ -161,6 +163,9 @@ pub struct Show {
     pub batches: Vec<BatchStatus>,
     /// Seconds of an epoch, once known.
     pub epoch_secs: Option<u64>,
+    /// When its cache is trimmed; absent before it is proven and after the trim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim: Option<Trim>,
     /// Everything that happened to it, oldest first.
     pub history: Vec<HistoryLine>,
 }
@@ -172,7 +177,8 @@ impl Show {
         let batches = last.iter().flat_map(|last| &last.batches);
         let batches = batches.filter(|batch| batch.sectors.contains(&sector.number)).cloned().collect();
         let epoch_secs = last.and_then(|last| last.chain.epoch_secs);
-        Self { format_version: FORMAT_VERSION, daemon, sector, status, batches, epoch_secs, history }
+        let trim = Trim::of(&sector, last.map(|last| &last.chain));
+        Self { format_version: FORMAT_VERSION, daemon, sector, status, batches, epoch_secs, trim, history }
     }
 
     /// The report as text.
@@ -182,7 +188,8 @@ impl Show {
         let name = colour.paint(Tone::Strong, &format!("sector {number}"));
         let mut out = format!("{name}   {} for {since}\n", colour.paint(text::tone_of(state.as_str()), state.as_str()));
         let mut facts = Table::new(&[("", Side::Left), ("", Side::Left)]);
-        let why = self.why(now).into_iter().chain(self.stakes(now)).map(|(key, value)| (key, Some(value)));
+        let trim = self.trim.map(|trim| ("cache", trim.words(self.epoch_secs)));
+        let why = self.why(now).into_iter().chain(trim).chain(self.stakes(now)).map(|(key, value)| (key, Some(value)));
         for (key, value) in why.chain(facts_of(&self.sector)) {
             if let Some(value) = value {
                 facts.row([toned(key, Tone::Dim), cell(value)], None);
@@ -337,6 +344,7 @@ pub fn brief(event: &Event) -> String {
         Event::Terminated { epoch } => epoch.to_string(),
         Event::StateForced { state } => state.to_string(),
         Event::Packed
+        | Event::FinalizeDeferred
         | Event::TicketExpired
         | Event::PreCommit1Done
         | Event::PreCommitReverted

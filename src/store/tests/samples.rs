@@ -73,6 +73,7 @@ pub(super) fn event(kind: EventKind, n: u8) -> Event {
         }
         EventKind::CommitReverted => Event::CommitReverted,
         EventKind::Finalized => Event::Finalized { store: "hdd0".parse().unwrap() },
+        EventKind::FinalizeDeferred => Event::FinalizeDeferred,
         EventKind::RetrySeal => Event::RetrySeal,
         EventKind::RetryPreCommit => Event::RetryPreCommit,
         EventKind::RetryWaitSeed => Event::RetryWaitSeed,
