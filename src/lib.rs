@@ -2,8 +2,9 @@
 //!
 //! The crate has two halves. The pure floor ([`units`], [`manifest`], [`sector`], [`outbox`], [`book`], [`plan`], [`status`]) holds
 //! every decision and does no I/O. The shell (`repo`, `store`, `chain`, `proofs`, `worker`, `supervisor`,
-//! `devnet`, `host`, `control`, `daemon`, `cli`) does things and decides nothing. See ARCHITECTURE.md.
+//! `devnet`, `host`, `control`, `api`, `daemon`, `cli`) does things and decides nothing. See ARCHITECTURE.md.
 
+pub mod api;
 pub mod book;
 pub mod chain;
 pub mod cli;
@@ -12,6 +13,9 @@ pub mod control;
 pub mod daemon;
 pub mod devnet;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod host;
 pub mod manifest;
 pub mod outbox;

@@ -2,6 +2,10 @@
 //!
 //! Pure values: no I/O, no clock. Every constructor checks, every `Display` prints the unit.
 
+mod contact;
+
+pub use contact::{Multiaddr, PeerId};
+
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 

@@ -54,14 +54,17 @@ impl<'a> Draft<'a> {
         let retry_at = retry_at(record, Class::Chain, self.change.at);
         let doing = format!("simulating the {} message", kind.as_str().replace('_', "-"));
         let failure = Failure { class: Class::Chain, doing, error: why.to_owned() };
-        self.event(
-            number,
-            match kind {
-                MessageKind::PreCommit => Event::ChainPreCommitFailed { failure, retry_at },
-                MessageKind::Commit | MessageKind::CreateMiner => Event::CommitFailed { failure, retry_at },
-                MessageKind::Terminate => Event::TerminateFailed { failure, retry_at },
-            },
-        );
+        let event = match kind {
+            MessageKind::PreCommit => Event::ChainPreCommitFailed { failure, retry_at },
+            MessageKind::Commit => Event::CommitFailed { failure, retry_at },
+            MessageKind::Terminate => Event::TerminateFailed { failure, retry_at },
+            // messages about no sector
+            MessageKind::NewAccount
+            | MessageKind::CreateMiner
+            | MessageKind::ChangePeerId
+            | MessageKind::ChangeMultiaddrs => return,
+        };
+        self.event(number, event);
     }
 
     /// A stage was finished.

@@ -8,6 +8,7 @@ mod draft;
 #[cfg(test)]
 mod tests;
 
+pub use crate::outbox::OVERTAKEN;
 pub use draft::Draft;
 
 use crate::{
@@ -186,12 +187,31 @@ impl Book {
             }
         }
         for number in members {
-            draft.event(number, joined(batch.kind, id.clone()));
+            if let Some(event) = joined(batch.kind, id.clone()) {
+                draft.event(number, event);
+            }
         }
         for (number, why) in refused.into_iter().filter(|(number, _)| waits(number)) {
             draft.refused(number, batch.kind, &why);
         }
         draft.finish()
+    }
+
+    /// A message about no sector, whole from the beginning: a row first, to be handed over like any other. Nothing while
+    /// another of its kind may land.
+    pub fn announce(&self, new: MessageId, kind: MessageKind, message: Message, now: UnixMillis) -> Change {
+        let mut draft = self.draft(now);
+        if !self.batches.values().any(|batch| batch.kind == kind && batch.state.is_live()) {
+            let open = Batch::open(new, kind, Vec::new(), now);
+            draft.put(Batch { state: BatchState::Sealed, message: Some(message), ..open });
+        }
+        draft.finish()
+    }
+
+    /// The newest message of a kind.
+    pub fn newest(&self, kind: MessageKind) -> Option<&Batch> {
+        let of_kind = self.batches.values().filter(|batch| batch.kind == kind);
+        of_kind.max_by_key(|batch| (batch.created, &batch.id))
     }
 
     /// The proofs of these sectors as one, or why there is none.
@@ -367,15 +387,17 @@ impl Book {
     }
 }
 
-/// Why a message is given up that a node had taken.
-pub const OVERTAKEN: &str = "another message took its nonce";
-
-fn joined(kind: MessageKind, id: MessageId) -> Event {
+/// What it means for a sector to be in a message; nothing for a message about no sector.
+fn joined(kind: MessageKind, id: MessageId) -> Option<Event> {
     let message = Some(id);
     match kind {
-        MessageKind::PreCommit => Event::PreCommitted { message },
-        MessageKind::Commit | MessageKind::CreateMiner => Event::Committed { message },
-        MessageKind::Terminate => Event::TerminateSent { message },
+        MessageKind::PreCommit => Some(Event::PreCommitted { message }),
+        MessageKind::Commit => Some(Event::Committed { message }),
+        MessageKind::Terminate => Some(Event::TerminateSent { message }),
+        MessageKind::NewAccount
+        | MessageKind::CreateMiner
+        | MessageKind::ChangePeerId
+        | MessageKind::ChangeMultiaddrs => None,
     }
 }
 

@@ -6,10 +6,11 @@
 
 mod miner;
 mod outbox;
+mod proving;
 
 use super::{
     ChainError, Endpoint, NetworkParams, TipSet,
-    rpc::{Kind, Limits, Rpc},
+    rpc::{Heads, Kind, Limits, Rpc},
     wire,
 };
 use crate::units::{AttoFil, Epoch, Hash32, MinerId};
@@ -61,6 +62,17 @@ impl Client {
     /// As [`Client::new`].
     pub fn with_limits(endpoints: Vec<Endpoint>, limits: Limits) -> Result<Self, ChainError> {
         Ok(Self { rpc: Arc::new(Rpc::new(&endpoints, limits)?) })
+    }
+
+    /// News of heads, where the endpoint in use can tell: a websocket. What was heard before is not told again.
+    pub fn heads(&self) -> Heads {
+        self.rpc.heads()
+    }
+
+    /// A client of a node whose answers are at hand.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn recorded(answers: super::rpc::Recorded) -> Result<Self, ChainError> {
+        Ok(Self { rpc: Arc::new(Rpc::recorded(answers)?) })
     }
 
     /// Name and version of the node software.

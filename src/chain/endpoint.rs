@@ -41,14 +41,15 @@ impl fmt::Display for Secret {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// A URL (`http://127.0.0.1:1234`, with `/rpc/v1` when it has no path) or a multiaddr
-    /// (`/ip4/127.0.0.1/tcp/1234/http`).
+    /// (`/ip4/127.0.0.1/tcp/1234/http`). The schemes `ws` and `wss`, or `/ws` and `/wss`, make it one connection for
+    /// all calls, on which the node also tells of new heads.
     pub url: String,
     /// Sent as bearer token. Needs the permissions read, write and sign.
     pub token: Option<Secret>,
 }
 
 impl Endpoint {
-    /// Where to post calls.
+    /// Where to send calls, and by its scheme, how.
     pub(super) fn to_url(&self) -> Result<Url, ChainError> {
         let given = self.url.trim();
         let text = if given.starts_with('/') { from_multiaddr(given) } else { Some(given.to_owned()) };
@@ -59,29 +60,18 @@ impl Endpoint {
                     .to_owned(),
             });
         }
-        let url = text.map(|text| over_http(&text)).and_then(|text| Url::parse(&text).ok());
-        let mut url =
-            url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()).ok_or_else(|| {
-                ChainError::Invalid {
-                    what: format!(
-                        "{given:?} is not a chain endpoint: write a URL such as http://127.0.0.1:1234/rpc/v1 or a \
+        let url = text.and_then(|text| Url::parse(&text).ok());
+        let is_known = |url: &Url| matches!(url.scheme(), "http" | "https" | "ws" | "wss") && url.has_host();
+        let mut url = url.filter(is_known).ok_or_else(|| ChainError::Invalid {
+            what: format!(
+                "{given:?} is not a chain endpoint: write a URL such as http://127.0.0.1:1234/rpc/v1 or a \
                          multiaddr such as /ip4/127.0.0.1/tcp/1234/http"
-                    ),
-                }
-            })?;
+            ),
+        })?;
         if url.path() == "/" {
             url.set_path(API_PATH);
         }
         Ok(url)
-    }
-}
-
-/// The same port and path serve websockets and plain calls.
-fn over_http(url: &str) -> String {
-    match url.split_once("://") {
-        Some(("ws", rest)) => format!("http://{rest}"),
-        Some(("wss", rest)) => format!("https://{rest}"),
-        _ => url.to_owned(),
     }
 }
 
@@ -93,7 +83,14 @@ fn from_multiaddr(text: &str) -> Option<String> {
         _ => return None,
     };
     let port: u16 = parts.next().filter(|part| *part == "tcp").and_then(|_| parts.next())?.parse().ok()?;
-    let scheme = if parts.any(|part| matches!(part, "wss" | "tls" | "https")) { "https" } else { "http" };
+    let rest: Vec<_> = parts.collect();
+    let has = |words: &[&str]| rest.iter().any(|part| words.contains(part));
+    let scheme = match (has(&["ws", "wss"]), has(&["wss", "tls", "https"])) {
+        (false, false) => "http",
+        (false, true) => "https",
+        (true, false) => "ws",
+        (true, true) => "wss",
+    };
     Some(format!("{scheme}://{host}:{port}"))
 }
 
@@ -111,11 +108,12 @@ mod tests {
             ("http://127.0.0.1:1234", "http://127.0.0.1:1234/rpc/v1"),
             ("http://127.0.0.1:1234/", "http://127.0.0.1:1234/rpc/v1"),
             ("https://node.example/some/path", "https://node.example/some/path"),
-            ("ws://node:1234", "http://node:1234/rpc/v1"),
-            ("wss://node/rpc/v1", "https://node/rpc/v1"),
+            ("ws://node:1234", "ws://node:1234/rpc/v1"),
+            ("wss://node/rpc/v1", "wss://node/rpc/v1"),
             (" /ip4/127.0.0.1/tcp/1234/http\n", "http://127.0.0.1:1234/rpc/v1"),
-            ("/ip6/::1/tcp/2345/ws", "http://[::1]:2345/rpc/v1"),
-            ("/dns/node/tcp/444/wss", "https://node:444/rpc/v1"),
+            ("/ip6/::1/tcp/2345/ws", "ws://[::1]:2345/rpc/v1"),
+            ("/dns/node/tcp/444/wss", "wss://node:444/rpc/v1"),
+            ("/dns/node/tcp/444/tls/ws", "wss://node:444/rpc/v1"),
             ("/dns4/node/tcp/444/tls/http", "https://node:444/rpc/v1"),
         ] {
             assert_eq!(url(given).unwrap(), wanted, "{given}");

@@ -3,14 +3,14 @@
 use super::{
     ChainError, Message,
     params::{
-        BatchReturn, CreateMinerParams, CreateMinerReturn, PreCommitSectorBatchParams2, ProveCommitSectors3Params,
-        SectorActivationManifest, SectorPreCommitInfo, TerminateSectorsParams, TerminateSectorsReturn,
-        TerminationDeclaration, method,
+        BatchReturn, ChangeMultiaddrsParams, ChangePeerIdParams, CreateMinerParams, CreateMinerReturn,
+        PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorActivationManifest, SectorPreCommitInfo,
+        TerminateSectorsParams, TerminateSectorsReturn, TerminationDeclaration, method,
     },
 };
-use crate::units::{AttoFil, MinerId, SectorNumber, SectorSize};
+use crate::units::{AttoFil, MinerId, Multiaddr, PeerId, SectorNumber, SectorSize};
 use fvm_ipld_bitfield::BitField;
-use fvm_ipld_encoding::{RawBytes, from_slice, to_vec};
+use fvm_ipld_encoding::{BytesDe, RawBytes, from_slice, to_vec};
 use fvm_shared::address::{Address, Network, Protocol};
 use serde::Serialize;
 use std::ops::RangeInclusive;
@@ -39,6 +39,10 @@ pub struct NewMiner<'a> {
     pub worker: &'a str,
     /// Size of its sectors, for good.
     pub sector_size: SectorSize,
+    /// Its libp2p identity, if it is to have one from the beginning.
+    pub peer_id: Option<&'a PeerId>,
+    /// Where it is reached.
+    pub multiaddrs: &'a [Multiaddr],
 }
 
 /// CreateMiner. `value` is the creation deposit with a margin; anything above it is the new miner's to use.
@@ -50,8 +54,8 @@ pub fn create_miner_message(miner: &NewMiner<'_>, value: AttoFil) -> Result<Mess
         owner: parse_address(miner.owner)?,
         worker: parse_address(miner.worker)?,
         window_post_proof_type: miner.sector_size.window_post_proof(),
-        peer: Vec::new(),
-        multiaddrs: Vec::new(),
+        peer: miner.peer_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+        multiaddrs: raw(miner.multiaddrs),
     };
     Ok(Message {
         from: miner.from.to_owned(),
@@ -60,6 +64,36 @@ pub fn create_miner_message(miner: &NewMiner<'_>, value: AttoFil) -> Result<Mess
         method: method::CREATE_MINER,
         params: encode(&params)?,
     })
+}
+
+fn raw(addresses: &[Multiaddr]) -> Vec<BytesDe> {
+    addresses.iter().map(|address| BytesDe(address.as_bytes().to_vec())).collect()
+}
+
+/// Nothing, to an address: makes it an account on chain.
+pub fn new_account_message(from: &str, to: &str) -> Message {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    Message { from, to, value: AttoFil::ZERO, method: method::SEND, params: Vec::new() }
+}
+
+/// ChangePeerID.
+///
+/// # Errors
+/// [`ChainError::Invalid`] when it does not encode.
+pub fn change_peer_id_message(miner: MinerId, from: &str, id: &PeerId) -> Result<Message, ChainError> {
+    let params = encode(&ChangePeerIdParams { new_id: id.as_bytes().to_vec() })?;
+    let (from, to) = (from.to_owned(), miner.to_address());
+    Ok(Message { from, to, value: AttoFil::ZERO, method: method::CHANGE_PEER_ID, params })
+}
+
+/// ChangeMultiaddrs: these take the place of all that the chain has.
+///
+/// # Errors
+/// [`ChainError::Invalid`] when it does not encode.
+pub fn change_multiaddrs_message(miner: MinerId, from: &str, addresses: &[Multiaddr]) -> Result<Message, ChainError> {
+    let params = encode(&ChangeMultiaddrsParams { new_multiaddrs: raw(addresses) })?;
+    let (from, to) = (from.to_owned(), miner.to_address());
+    Ok(Message { from, to, value: AttoFil::ZERO, method: method::CHANGE_MULTIADDRS, params })
 }
 
 /// PreCommitSectorBatch2: one wrong sector fails them all. `value` is the deposit, or less when the miner's own
@@ -238,6 +272,14 @@ pub fn parse_address(text: &str) -> Result<Address, ChainError> {
     network.parse_address(text).map_err(|why| ChainError::Invalid {
         what: format!("{text:?} is not an address such as f01000 or f3…: {why}"),
     })
+}
+
+/// Whether an address is that of a BLS key.
+///
+/// # Errors
+/// [`ChainError::Invalid`] for what is no address.
+pub fn is_bls(text: &str) -> Result<bool, ChainError> {
+    Ok(parse_address(text)?.protocol() == Protocol::BLS)
 }
 
 /// Whether this is an id address rather than a key's or an actor's lasting one.

@@ -6,9 +6,12 @@ pub mod client;
 pub mod endpoint;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod messages;
 pub mod node;
 pub mod params;
+mod refusal;
 mod rpc;
 pub mod wire;
 
@@ -16,11 +19,11 @@ pub use crate::outbox::{Executed, Fate, Gas, Message, Sent};
 pub use client::Client;
 pub use endpoint::{Endpoint, Secret};
 pub use node::Node;
-pub use rpc::Limits;
+pub use rpc::{Heads, Limits};
 
 use crate::{
-    error::Remedy,
-    units::{AttoFil, Epoch, Hash32, SectorNumber, SectorSize},
+    error::{Chain, Remedy},
+    units::{AttoFil, Epoch, Hash32, Multiaddr, PeerId, SectorNumber, SectorSize},
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +52,7 @@ pub struct NetworkParams {
 }
 
 /// The miner actor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinerInfo {
     /// Owner id address.
     pub owner: String,
@@ -61,6 +64,27 @@ pub struct MinerInfo {
     pub sector_size: SectorSize,
     /// Window PoSt proof number.
     pub window_post_proof: i64,
+    /// Its libp2p identity, if it has one that can be read.
+    pub peer_id: Option<PeerId>,
+    /// Where it says that it is reached.
+    pub multiaddrs: Vec<Multiaddr>,
+    /// Who gets withdrawn funds.
+    pub beneficiary: Beneficiary,
+}
+
+/// Who gets the funds that are withdrawn from a miner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beneficiary {
+    /// Id address; the owner's, unless another was agreed on.
+    pub address: String,
+    /// At most so much; without meaning for the owner.
+    pub quota: AttoFil,
+    /// Of that, what it had.
+    pub used: AttoFil,
+    /// Until then.
+    pub expiration: Epoch,
+    /// Who is to take its place, once all agreed.
+    pub pending: Option<String>,
 }
 
 /// A pre-commit on chain.
@@ -91,6 +115,36 @@ pub struct SectorInfo {
     pub pledge: AttoFil,
 }
 
+/// Everything about one sector on chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectorTerms {
+    /// Registered seal proof.
+    pub seal_proof: i64,
+    /// Epoch of activation.
+    pub activation: Epoch,
+    /// Epoch of expiration.
+    pub expiration: Epoch,
+    /// Bytes times epochs of deals; 0 for a capacity sector.
+    pub deal_weight: u128,
+    /// The same of verified deals.
+    pub verified_deal_weight: u128,
+    /// Locked pledge.
+    pub pledge: AttoFil,
+    /// Epoch its power counts from.
+    pub power_base: Epoch,
+    /// What it costs a day.
+    pub daily_fee: AttoFil,
+}
+
+/// When a sector ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ends {
+    /// If nothing happens.
+    pub on_time: Epoch,
+    /// Before that, if its fault lasts; `None` when it is not faulty.
+    pub early: Option<Epoch>,
+}
+
 /// Power of a miner and of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Power {
@@ -119,7 +173,8 @@ pub struct Funds {
     pub vesting: AttoFil,
     /// Debt.
     pub fee_debt: AttoFil,
-    /// Free to use.
+    /// Free to use; less than nothing for a miner that owes more than it has. What may vest at the next deadline is not
+    /// counted before.
     pub available: AttoFil,
 }
 
@@ -132,22 +187,28 @@ pub struct MarketBalance {
     pub locked: AttoFil,
 }
 
-/// Sector numbers a miner has ever used: a set of ranges.
+/// A set of sector numbers as the chain tells it, in ranges: a few bytes can name more than fit into memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Allocated {
-    /// Half-open, ascending, none empty, none touching the next.
+pub struct SectorSet {
+    /// Half-open, ascending, none empty, none touching the next, none past the last number of a sector.
     ranges: Vec<(u64, u64)>,
 }
 
-impl Allocated {
-    /// Whether this number was ever used.
+impl SectorSet {
+    /// Of ranges as a bitfield gives them; `None` when one passes the last number that a sector can have.
+    fn of(ranges: Vec<(u64, u64)>) -> Option<Self> {
+        let last = ranges.last().map(|(_, end)| end.saturating_sub(1));
+        last.is_none_or(|last| SectorNumber::try_from(last).is_ok()).then_some(Self { ranges })
+    }
+
+    /// Whether this number is in it.
     pub fn contains(&self, number: SectorNumber) -> bool {
         let number = number.as_u64();
         let after = self.ranges.partition_point(|(start, _)| *start <= number);
         after.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|(_, end)| number < *end)
     }
 
-    /// The highest number used; `None` when none was.
+    /// The highest number; `None` of an empty set.
     pub fn max(&self) -> Option<SectorNumber> {
         let (_, end) = self.ranges.last()?;
         end.checked_sub(1).and_then(|n| SectorNumber::try_from(n).ok())
@@ -155,7 +216,7 @@ impl Allocated {
 }
 
 #[cfg(test)]
-impl FromIterator<u64> for Allocated {
+impl FromIterator<u64> for SectorSet {
     /// Of ascending numbers.
     fn from_iter<I: IntoIterator<Item = u64>>(numbers: I) -> Self {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
@@ -200,6 +261,26 @@ pub struct ProvingDeadline {
     pub close: Epoch,
 }
 
+/// One of the deadlines of a proving period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadlineState {
+    /// Partitions proven in the window that is open.
+    pub posted: u64,
+    /// What its sectors cost a day.
+    pub daily_fee: AttoFil,
+}
+
+/// Number of sectors of a partition, by condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionCount {
+    /// Live.
+    pub live: u64,
+    /// Faulty.
+    pub faulty: u64,
+    /// Faulty, and declared well again.
+    pub recovering: u64,
+}
+
 /// A chain question that got no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
@@ -214,7 +295,7 @@ pub enum ChainError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The node answered with an error of its own.
-    #[error("the node refuses {method}: {message} (code {code})")]
+    #[error("the node refuses {method}: {} (code {code})", refusal::brief(message))]
     Refused {
         /// The RPC method.
         method: String,
@@ -246,6 +327,20 @@ pub enum ChainError {
     },
 }
 
+/// The most of a node's words that an error repeats, in bytes: an answer may have 64 MiB of them, and an error goes
+/// into the log and into the status as it is.
+const LONGEST_TEXT: usize = 4096;
+
+/// The beginning of a text that is too long, and how long it was.
+fn shortened(mut text: String) -> String {
+    let length = text.len();
+    if length > LONGEST_TEXT {
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        text.push_str(&format!("… ({length} bytes)"));
+    }
+    text
+}
+
 impl ChainError {
     /// What to do: everything about a node passes, except what it refuses.
     pub const fn remedy(&self) -> Remedy {
@@ -257,6 +352,9 @@ impl ChainError {
     }
 
     fn malformed(method: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Malformed { method: method.to_owned(), source: source.into() }
+        let source = source.into();
+        let text = Chain(source.as_ref()).to_string();
+        let source = if text.len() > LONGEST_TEXT { shortened(text).into() } else { source };
+        Self::Malformed { method: method.to_owned(), source }
     }
 }

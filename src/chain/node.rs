@@ -1,14 +1,13 @@
 //! What the daemon asks of a node: so that the whole of it can be run against a chain without a network.
 
 use super::{
-    Allocated, ChainError, Client, Executed, Fate, Gas, Location, Message, MinerInfo, PreCommitInfo, SectorInfo, Sent,
+    ChainError, Client, Executed, Fate, Gas, Location, Message, MinerInfo, PreCommitInfo, SectorInfo, SectorSet, Sent,
     TipSet, params::SectorPreCommitInfo,
 };
 use crate::{
     sector::MessageId,
     units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize},
 };
-use std::collections::BTreeSet;
 
 macro_rules! node {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)*) => {
@@ -43,13 +42,19 @@ node! {
     /// A sector; `None` when there is none.
     fn sector(miner: MinerId, number: SectorNumber, at: &TipSet) -> Option<SectorInfo>;
     /// Numbers ever used.
-    fn allocated(miner: MinerId, at: &TipSet) -> Allocated;
+    fn allocated(miner: MinerId, at: &TipSet) -> SectorSet;
     /// Sectors listed as faulty.
-    fn faults(miner: MinerId, at: &TipSet) -> BTreeSet<SectorNumber>;
+    fn faults(miner: MinerId, at: &TipSet) -> SectorSet;
     /// The deposit that one pre-commit would lock.
     fn precommit_deposit(miner: MinerId, info: &SectorPreCommitInfo, at: &TipSet) -> AttoFil;
     /// The pledge that one sector would lock.
     fn initial_pledge(lifetime: i64, size: SectorSize, at: &TipSet) -> AttoFil;
+    /// The id address of an address; `None` when the chain does not know it.
+    fn lookup_id(address: &str, at: &TipSet) -> Option<String>;
+    /// The key address of an account; `None` when it is none.
+    fn account_key(address: &str, at: &TipSet) -> Option<String>;
+    /// Whether the node's wallet can sign for a key address.
+    fn has_key(address: &str) -> bool;
     /// Funds of an address.
     fn balance(address: &str) -> AttoFil;
     /// What sending a message would cost; the actor's refusal as an error with code 3.

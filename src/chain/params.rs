@@ -10,12 +10,18 @@ use fvm_shared::address::Address;
 
 /// Method numbers. Source: lotus-full-node-api section 5.
 pub mod method {
+    /// Any actor: nothing but what is sent along.
+    pub const SEND: u64 = 0;
     /// Power actor: CreateMiner.
     pub const CREATE_MINER: u64 = 2;
+    /// Miner actor: ChangePeerID.
+    pub const CHANGE_PEER_ID: u64 = 4;
     /// Miner actor: SubmitWindowedPoSt.
     pub const SUBMIT_WINDOWED_POST: u64 = 5;
     /// Miner actor: TerminateSectors.
     pub const TERMINATE_SECTORS: u64 = 9;
+    /// Miner actor: ChangeMultiaddrs.
+    pub const CHANGE_MULTIADDRS: u64 = 18;
     /// Miner actor: PreCommitSectorBatch2.
     pub const PRE_COMMIT_SECTOR_BATCH2: u64 = 28;
     /// Miner actor: ProveCommitSectors3.
@@ -45,6 +51,21 @@ pub struct CreateMinerReturn {
     pub id_address: Address,
     /// Its address that survives reorganisations.
     pub robust_address: Address,
+}
+
+/// Miner actor method 4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ChangePeerIdParams {
+    /// Raw libp2p peer id.
+    #[serde(with = "strict_bytes")]
+    pub new_id: Vec<u8>,
+}
+
+/// Miner actor method 18.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize_tuple, Deserialize_tuple)]
+pub struct ChangeMultiaddrsParams {
+    /// Raw multiaddrs: all of them, not those to be added.
+    pub new_multiaddrs: Vec<BytesDe>,
 }
 
 /// Miner actor method 28.

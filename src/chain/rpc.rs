@@ -1,20 +1,26 @@
-//! JSON-RPC calls over HTTP to several nodes in order of preference: bounded in time, size and number, repeated
-//! where repeating is safe.
+//! JSON-RPC calls over HTTP and websockets to several nodes in order of preference: bounded in time, size and number,
+//! repeated where repeating is safe.
 //!
 //! A node that answers with an error has answered; only a node that does not answer is passed over. Knows nothing
-//! of what is asked, keeps no answers, uses no websocket, follows no redirect and no proxy setting.
+//! of what is asked, keeps no answers, follows no redirect and no proxy setting.
 
-use super::{
-    ChainError, Endpoint,
-    wire::{Request, Response},
+mod conversation;
+mod heads;
+mod http;
+mod node;
+#[cfg(any(test, fuzzing))]
+mod recorded;
+mod socket;
+mod trouble;
+
+use self::{
+    node::{Address, Node},
+    trouble::Attempt,
 };
+use super::{ChainError, Endpoint, wire::Request};
 use crate::{clock, error::Chain};
-use reqwest::{
-    StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
-    redirect,
-};
-use serde::{Serialize, de::DeserializeOwned, de::IgnoredAny};
+use reqwest::redirect;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -23,6 +29,10 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
+
+pub use self::heads::Heads;
+#[cfg(any(test, fuzzing))]
+pub(super) use self::recorded::Recorded;
 
 /// Calls in flight at once, over all endpoints: a node serves other clients too.
 const CONCURRENT: usize = 8;
@@ -39,6 +49,8 @@ pub struct Limits {
     pub answer: Duration,
     /// The same for searches and estimates, which execute messages.
     pub slow_answer: Duration,
+    /// Longest silence on a websocket: nodes send a ping every few seconds.
+    pub silence: Duration,
     /// Largest answer in bytes.
     pub body: usize,
     /// Wait before endpoints are tried again, doubled each time, with jitter.
@@ -53,6 +65,7 @@ impl Default for Limits {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
             slow_answer: Duration::from_secs(60),
+            silence: Duration::from_secs(30),
             body: 64 << 20,
             back_off: Duration::from_millis(500),
             stand_in: Duration::from_secs(60),
@@ -73,7 +86,6 @@ pub(super) enum Kind {
 
 /// The endpoints and the connections to them.
 pub(super) struct Rpc {
-    http: reqwest::Client,
     nodes: Vec<Node>,
     limits: Limits,
     permits: Semaphore,
@@ -82,79 +94,28 @@ pub(super) struct Rpc {
     stand_in: Mutex<Option<(usize, Instant)>>,
 }
 
-struct Node {
-    url: Url,
-    /// Host and port, for errors.
-    name: String,
-    headers: HeaderMap,
-}
-
-/// Why one endpoint's attempt gave nothing.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    /// No connection: the call cannot have arrived.
-    #[error("cannot connect to {node}")]
-    Connect { node: String, source: reqwest::Error },
-    #[error("{node} gave no answer")]
-    Lost { node: String, source: reqwest::Error },
-    #[error("{node} answered with HTTP status {status}: {advice}")]
-    Status { node: String, status: StatusCode, advice: &'static str },
-    #[error("{node} answered with more than {limit} bytes")]
-    TooLarge { node: String, limit: usize },
-    #[error("{node} answered with something else than JSON-RPC")]
-    NotRpc { node: String, source: serde_json::Error },
-    #[error("{node} answered another call (number {found:?} instead of {wanted})")]
-    OtherCall { node: String, found: Option<u64>, wanted: u64 },
-}
-
-impl Trouble {
-    /// The call never left this machine.
-    const fn unsent(&self) -> bool {
-        matches!(self, Self::Connect { .. })
-    }
-
-    /// An answer came, and asking again would bring the same one.
-    const fn unusable(&self) -> bool {
-        matches!(self, Self::TooLarge { .. } | Self::NotRpc { .. } | Self::OtherCall { .. })
-    }
-}
-
-enum Attempt {
-    Trouble(Trouble),
-    Refused(ChainError),
-}
-
-impl From<Trouble> for Attempt {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
-    }
-}
-
 impl Rpc {
     /// # Errors
     /// [`ChainError::Invalid`] for an unusable endpoint or token, and for no endpoint at all.
     pub(super) fn new(endpoints: &[Endpoint], limits: Limits) -> Result<Self, ChainError> {
-        let nodes = endpoints.iter().map(Node::new).collect::<Result<Vec<_>, _>>()?;
-        if nodes.is_empty() {
+        let addresses = endpoints.iter().map(Address::new).collect::<Result<Vec<_>, _>>()?;
+        if addresses.is_empty() {
             return Err(ChainError::Invalid { what: "no chain endpoint is declared: name at least one".to_owned() });
         }
         // a second installation is refused, and the first serves as well
         rustls::crypto::ring::default_provider().install_default().ok();
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(limits.connect)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("seald/", env!("CARGO_PKG_VERSION")));
-        if nodes.iter().all(|node| node.url.scheme() == "http") {
+        let mut builder =
+            reqwest::Client::builder().connect_timeout(limits.connect).redirect(redirect::Policy::none()).no_proxy();
+        if !addresses.iter().any(Address::is_encrypted) {
             // the machine's root certificates are not needed and need not be there
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(|why| ChainError::Invalid {
             what: format!("cannot prepare https (are the system's root certificates installed?): {}", Chain(&why)),
         })?;
+        let nodes = addresses.into_iter().map(|address| Node::new(address, &http, limits));
         Ok(Self {
-            http,
-            nodes,
+            nodes: nodes.collect::<Result<_, _>>()?,
             limits,
             permits: Semaphore::new(CONCURRENT),
             next_id: AtomicU64::new(1),
@@ -234,23 +195,17 @@ impl Rpc {
     ) -> Result<R, Attempt> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let request = Request { jsonrpc: "2.0".to_owned(), id, method: format!("Filecoin.{method}"), params };
-        let body = serde_json::to_vec(&request).map_err(|why| {
+        let body = serde_json::to_string(&request).map_err(|why| {
             Attempt::Refused(ChainError::Invalid { what: format!("the parameters of {method} do not encode: {why}") })
         })?;
         // never closed
         let _permit = self.permits.acquire().await;
-        let sent = self.http.post(node.url.clone()).headers(node.headers.clone()).body(body);
-        let answer = sent.timeout(self.deadline(kind)).send().await.map_err(|source| node.lost(source))?;
-        let status = answer.status();
-        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            return Err(Attempt::Refused(node.unauthorized(method, status)));
-        }
-        if status.is_redirection() {
-            let advice = "it redirects, which is not followed: declare the address it redirects to";
-            return Err(Trouble::Status { node: node.name.clone(), status, advice }.into());
-        }
-        let body = node.read(answer, self.limits.body).await?;
-        node.decode(method, id, status, &body)
+        node.call(method, id, body, self.deadline(kind)).await
+    }
+
+    /// Has the node that is asked first tell of new heads, where it can.
+    pub(super) fn heads(&self) -> Heads {
+        Heads::of(self.order().first().and_then(|index| self.nodes.get(*index)).and_then(Node::follow))
     }
 
     const fn deadline(&self, kind: Kind) -> Duration {
@@ -282,84 +237,6 @@ impl Rpc {
         let kept = self.stand_in().filter(|(current, _)| *current == index);
         let next = if index == 0 { None } else { kept.or_else(|| Some((index, clock::monotonic()))) };
         *self.stand_in.lock().unwrap_or_else(PoisonError::into_inner) = next;
-    }
-}
-
-impl Node {
-    fn new(endpoint: &Endpoint) -> Result<Self, ChainError> {
-        let url = endpoint.to_url()?;
-        let name = url.origin().ascii_serialization();
-        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        if let Some(token) = &endpoint.token {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| {
-                ChainError::Invalid { what: format!("the token of chain endpoint {name} is not one line of text") }
-            })?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        Ok(Self { url, name, headers })
-    }
-
-    fn lost(&self, source: reqwest::Error) -> Trouble {
-        let node = self.name.clone();
-        let source = source.without_url();
-        if source.is_connect() { Trouble::Connect { node, source } } else { Trouble::Lost { node, source } }
-    }
-
-    fn unauthorized(&self, method: &str, status: StatusCode) -> ChainError {
-        let token =
-            if self.headers.contains_key(AUTHORIZATION) { "does not accept the token" } else { "wants a token" };
-        ChainError::Refused {
-            method: method.to_owned(),
-            code: i64::from(status.as_u16()),
-            message: format!(
-                "{} {token}: put one with the permissions read, write and sign into the endpoint's token_file",
-                self.name
-            ),
-        }
-    }
-
-    async fn read(&self, mut answer: reqwest::Response, limit: usize) -> Result<Vec<u8>, Trouble> {
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|source| self.lost(source))? {
-            if body.len().saturating_add(chunk.len()) > limit {
-                return Err(Trouble::TooLarge { node: self.name.clone(), limit });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    fn decode<R: DeserializeOwned>(
-        &self,
-        method: &str,
-        id: u64,
-        status: StatusCode,
-        body: &[u8],
-    ) -> Result<R, Attempt> {
-        // an error may come with a null result, which is not an R: so it is looked for first
-        let outer: Response<IgnoredAny> = match serde_json::from_slice(body) {
-            Ok(outer) => outer,
-            Err(_) if !status.is_success() => {
-                let advice = "is this the address of a node's API, and is the node well?";
-                return Err(Trouble::Status { node: self.name.clone(), status, advice }.into());
-            }
-            Err(source) => return Err(Trouble::NotRpc { node: self.name.clone(), source }.into()),
-        };
-        if let Some(error) = outer.error {
-            return Err(Attempt::Refused(ChainError::Refused {
-                method: method.to_owned(),
-                code: error.code,
-                message: error.message,
-            }));
-        }
-        if outer.id != Some(id) {
-            return Err(Trouble::OtherCall { node: self.name.clone(), found: outer.id, wanted: id }.into());
-        }
-        let not_rpc = |source| Trouble::NotRpc { node: self.name.clone(), source };
-        let inner: Response<R> = serde_json::from_slice(body).map_err(not_rpc)?;
-        let missing = || not_rpc(serde::de::Error::missing_field("result"));
-        inner.result.ok_or_else(|| missing().into())
     }
 }
 

@@ -4,9 +4,17 @@
 //! `null`, so every list and byte string here reads `null` as empty and writes empty as `null`, and every answer
 //! may have fields that are not named here. Addresses stay texts: the node prints its own network's prefix.
 
+mod frame;
+
+pub use frame::{First, Frame, Number};
+
 use crate::units::AttoFil;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+mod proving;
+
+pub use proving::{BeneficiaryTerm, Deadline, Partition, PendingBeneficiary, SectorExpiration};
 
 /// A JSON-RPC request. `P` is a tuple or a list: parameters are positional.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -298,6 +306,12 @@ pub struct MinerInfo {
     /// Who gets withdrawn funds.
     #[serde(default)]
     pub beneficiary: String,
+    /// How much of them, when it is not the owner.
+    #[serde(default)]
+    pub beneficiary_term: Option<BeneficiaryTerm>,
+    /// Who is to get them.
+    #[serde(default)]
+    pub pending_beneficiary_term: Option<PendingBeneficiary>,
 }
 
 /// One sector of a pre-commit: an answer, and the parameter of the deposit question.
@@ -351,11 +365,11 @@ pub struct SectorOnChainInfo {
     /// Expiration.
     pub expiration: i64,
     /// 0 for a capacity sector.
-    #[serde(default)]
-    pub deal_weight: AttoFil,
+    #[serde(default, with = "decimal")]
+    pub deal_weight: u128,
     /// 0 for a capacity sector.
-    #[serde(default)]
-    pub verified_deal_weight: AttoFil,
+    #[serde(default, with = "decimal")]
+    pub verified_deal_weight: u128,
     /// Locked pledge.
     pub initial_pledge: AttoFil,
     /// Epoch its power counts from.
@@ -519,6 +533,12 @@ impl BitField {
             runs.push(0);
         }
         Self(runs)
+    }
+
+    /// How many numbers it has; `None` when the runs pass 2^64 − 1.
+    pub fn count(&self) -> Option<u64> {
+        let sizes = self.to_ranges()?.into_iter().map(|(start, end)| end.saturating_sub(start));
+        Some(sizes.fold(0, u64::saturating_add))
     }
 
     /// The set as half-open `[start, end)` ranges in ascending order; `None` when the runs pass 2^64 − 1.

@@ -8,11 +8,13 @@ use super::{
 };
 use crate::{
     chain::Client,
-    control,
-    daemon::{connect, survey::survey},
+    clock, control,
+    daemon::{
+        connect,
+        survey::{Known, survey},
+    },
     manifest::{Identity, Manifest},
-    sector::{Record, State},
-    status::info::InfoReport,
+    status::info::{InfoReport, Shown},
     store::{Store, StoreError},
     units::MinerId,
 };
@@ -24,6 +26,9 @@ const MINER: &str = "miner";
 /// Arguments of `seald info`.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
+    /// Leave out the number of sectors in each state
+    #[arg(long, conflicts_with = "json")]
+    pub hide_sectors: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -35,10 +40,11 @@ pub struct InfoArgs {
 /// The chain or the database cannot be read.
 pub fn run(global: &Global, args: &InfoArgs) -> Outcome {
     let report = read(global)?;
-    if args.json {
+    let InfoArgs { hide_sectors, json } = args;
+    if *json {
         print_json(&report)?
     } else {
-        print(&report.render(colour()))?
+        print(&report.render(Shown { without_sectors: *hide_sectors }, colour()))?
     }
     Ok(Exit::Well)
 }
@@ -53,7 +59,8 @@ fn read(global: &Global) -> Outcome<InfoReport> {
         let (miner, states) = known(&manifest).await?;
         let endpoints = connect::endpoints(&manifest).or_help("`seald status` shows whether the daemon runs")?;
         let help = "look at the node that chain.endpoints of the manifest names";
-        survey(&Client::new(endpoints).or_help(help)?, miner, states).await.or_help(help)
+        let known = Known { at: clock::now(), running_since: None, miner, states };
+        survey(&Client::new(endpoints).or_help(help)?, known).await.or_help(help)
     })
 }
 
@@ -71,16 +78,10 @@ async fn known(manifest: &Manifest) -> Outcome<(MinerId, Vec<(String, u64)>)> {
         Identity::Create { .. } => None,
     };
     let (created, states) = match &store {
-        Some(store) => (store.setting(MINER).await.or_help(help)?, count(&store.sectors().await.or_help(help)?.0)),
+        Some(store) => (store.setting(MINER).await.or_help(help)?, store.count_by_state().await.or_help(help)?),
         None => (None, Vec::new()),
     };
     let created = created.map(|text| text.parse()).transpose().or_help(help)?;
     let none = || Failure::new("no miner has been created yet with this manifest", "`seald run` creates it");
     Ok((declared.or(created).ok_or_else(none)?, states))
-}
-
-fn count(records: &[Record]) -> Vec<(String, u64)> {
-    let number = |state: State| records.iter().filter(|record| record.state == state).map(|_| 1u64).sum();
-    let counts = State::ALL.iter().map(|state| (state.as_str().to_owned(), number(*state)));
-    counts.filter(|(_, number)| *number > 0).collect()
 }

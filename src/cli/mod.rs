@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, exit codes in one enum. Commands parse, call one function of another
 //! room, and print; they decide nothing about sealing.
 
+pub mod api;
 pub mod bench;
 pub mod check;
 pub mod devnet;
@@ -177,6 +178,8 @@ pub enum Command {
     Info(info::InfoArgs),
     /// Show what was logged, all of it or about one sector or slot
     Logs(logs::LogsArgs),
+    /// Make tokens for the StorageMiner API, which lotus-miner and its dashboards ask
+    Api(api::ApiArgs),
     /// Print the status as metrics for Prometheus
     Metrics(metrics::MetricsArgs),
     /// Do only what must exist before sealing can start, then end
@@ -239,6 +242,7 @@ fn dispatch(global: &Global, command: Command) -> Outcome {
         Command::Resume(args) => slots::order(global, &args, SlotOrder::Resume),
         Command::Info(args) => info::run(global, &args),
         Command::Logs(args) => logs::run(global, &args),
+        Command::Api(args) => api::run(global, &args),
         Command::Metrics(args) => metrics::run(global, &args),
         Command::Init(args) => init::run(global, &args),
         Command::Params(args) => params::run(global, &args),

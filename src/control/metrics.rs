@@ -1,5 +1,5 @@
-//! The page of metrics, and the listener on the network that serves it: `GET /metrics` and nothing else, to anybody who can
-//! reach the address that the manifest names. It tells nothing that could change anything.
+//! The page of metrics, and the listener on the network that serves it at the address that the manifest names, together
+//! with whatever else is served there. To anybody who can reach it the page tells nothing that could change anything.
 
 use super::connection::{Answering, Listener, Patience};
 use crate::status::{Snapshot, metrics};
@@ -38,15 +38,17 @@ async fn answered(ConnectInfo(answering): ConnectInfo<Answering>, request: Reque
     next.run(request).await
 }
 
-/// Serves the metrics of the newest snapshot on this address until it is cancelled. Why it cannot, and for as long as it
-/// cannot, goes to `trouble`; it tries again.
-pub async fn serve_metrics(
-    address: SocketAddr,
-    status: watch::Receiver<Arc<Snapshot>>,
-    trouble: watch::Sender<Option<String>>,
-) {
+/// The metrics of the newest snapshot: `GET /metrics`.
+pub fn metrics_router(status: watch::Receiver<Arc<Snapshot>>) -> Router {
     let look = async |Shared(status): Shared<watch::Receiver<Arc<Snapshot>>>| page(&Arc::clone(&status.borrow()));
-    let router = Router::new().route("/metrics", get(look)).layer(middleware::from_fn(answered)).with_state(status);
+    Router::new().route("/metrics", get(look)).with_state(status)
+}
+
+/// Serves these routes on this address until it is cancelled. Why it cannot, and for as long as it cannot, goes to
+/// `trouble`; it tries again. A handler that keeps a connection for longer than one request says so with its
+/// [`Answering`], which comes as the connection's `ConnectInfo`.
+pub async fn serve_network(address: SocketAddr, router: Router, trouble: watch::Sender<Option<String>>) {
+    let router = router.layer(middleware::from_fn(answered));
     loop {
         let served = match TcpListener::bind(address).await {
             Ok(listener) => {

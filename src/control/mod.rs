@@ -27,6 +27,8 @@ mod client;
 mod connection;
 mod door;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod looks;
 mod metrics;
 mod server;
@@ -34,8 +36,9 @@ mod server;
 mod tests;
 
 pub use client::{Client, ClientError, Lines};
-pub use metrics::serve_metrics;
-pub use server::{QUEUE, Server, ServerError};
+pub use connection::{Answered, Answering};
+pub use metrics::{metrics_router, serve_network};
+pub use server::{QUEUE, Server, ServerError, ask};
 
 use crate::{
     plan::Place,

@@ -296,7 +296,7 @@ async fn order(Shared(desk): Shared<Desk>, InPath((number, verb)): InPath<(Strin
     })
 }
 
-fn order_of(number: &str, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
+pub(super) fn order_of(number: &str, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
     let help = "give the number of a sector, as `seald sectors list` shows it";
     let number: SectorNumber = number.parse().map_err(|why: BadUnit| malformed(&why.to_string(), help))?;
     let OrderBody { yes, state } = if body.is_empty() { OrderBody::default() } else { read(body)? };
@@ -332,7 +332,7 @@ async fn slots(Shared(desk): Shared<Desk>, InPath(verb): InPath<String>, body: B
     })
 }
 
-fn slot_order_of(slot: Option<&str>, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
+pub(super) fn slot_order_of(slot: Option<&str>, verb: &str, body: &[u8]) -> Result<Ask, Refused> {
     let SlotsBody { instance, now } = if body.is_empty() { SlotsBody::default() } else { read(body)? };
     let order = match (verb, now) {
         ("cordon", false) => SlotOrder::Cordon,
@@ -371,7 +371,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
 }
 
 /// Hands a request to the loop and waits for its answer.
-async fn ask(to: &Loop, ask: Ask) -> Answer {
+///
+/// # Errors
+/// Why nothing was done.
+pub async fn ask(to: &mpsc::Sender<Request>, ask: Ask) -> Answer {
     let (reply, answered) = oneshot::channel();
     let unavailable = |error: &str, help: &str| Refused::new(Cause::Unavailable, error, help);
     match to.try_send(Request { ask, reply }) {

@@ -14,7 +14,7 @@ use crate::{
     clock,
     error::Chain,
     outbox::Gas,
-    plan::{Action, Assignee, MinerSeen, ParamsSeen, RepoSeen},
+    plan::{Action, Announcement, Assignee, MinerSeen, ParamsSeen, RepoSeen},
     repo::{self, Declared},
     sector::{Class, Event, MessageId, Record, Stage},
     store::StoreError,
@@ -74,7 +74,8 @@ impl World {
                     }
                 }
                 Action::Aggregate { batch, sectors, worker } => self.aggregate(batch, &sectors, &worker, now),
-                Action::Seal { batch, sectors, max_fee } => self.compose(batch, sectors, max_fee),
+                Action::Seal { batch, sectors, from, max_fee } => self.compose(batch, sectors, from, max_fee),
+                Action::Announce { what, from } => self.announce(&what, &from, now).await?,
                 Action::Push { batch, max_fee } => self.push(batch, max_fee, now).await?,
                 Action::Resend(id) => self.hand_again(id, None),
                 Action::Reprice { batch, gas } => self.hand_again(batch, Some(gas)),
@@ -221,7 +222,22 @@ impl World {
         self.errand(Done::Ticket { number, result: Err(PANICKED.to_owned()) }, work);
     }
 
-    fn compose(&mut self, batch: MessageId, numbers: Vec<SectorNumber>, max_fee: AttoFil) {
+    /// Records the message; it is handed over by a later plan.
+    async fn announce(&mut self, what: &Announcement, from: &str, now: UnixMillis) -> Result<(), StoreError> {
+        match self.announcement(what.kind(), from) {
+            Some(Ok(message)) => {
+                let change = self.book.announce(new_id(), what.kind(), message, now);
+                self.commit(change).await
+            }
+            Some(Err(error)) => {
+                tracing::error!(error = %Chain(&error), "what the manifest wants the chain to say of the miner is no message");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn compose(&mut self, batch: MessageId, numbers: Vec<SectorNumber>, from: String, max_fee: AttoFil) {
         let (Some(desk), Some(miner)) = (self.desk(), self.miner.clone()) else { return };
         let Some(kind) = self.book.batches.get(&batch).map(|known| known.kind) else { return };
         let records: Vec<_> = numbers.iter().filter_map(|number| self.book.records.get(number).cloned()).collect();
@@ -232,7 +248,7 @@ impl World {
         let lost = Done::Composed { batch: batch.clone(), numbers: numbers.clone(), result: Err(PANICKED.to_owned()) };
         let aggregate = self.book.aggregate_of(&batch, &numbers).and_then(|made| made.as_deref().ok());
         let aggregate = aggregate.and_then(crate::units::from_hex);
-        self.errand(lost, desk.compose(miner, Draught { batch, kind, records, aggregate, max_fee }));
+        self.errand(lost, desk.compose(miner, Draught { batch, kind, records, from, aggregate, max_fee }));
     }
 
     fn aggregate(&mut self, batch: MessageId, numbers: &[SectorNumber], worker: &Assignee, now: UnixMillis) {
@@ -372,6 +388,7 @@ impl World {
             | Action::OpenRepo(_)
             | Action::StartWorker(_)
             | Action::StopWorker(_)
+            | Action::Announce { .. }
             | Action::Join { .. } => true,
             Action::StartDevnet
             | Action::PrepareMiner

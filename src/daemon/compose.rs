@@ -12,7 +12,7 @@ use crate::{
     },
     outbox::{Batch, MessageKind, Sent},
     sector::{self, MessageId, Record},
-    units::{AttoFil, SectorNumber},
+    units::{AttoFil, MinerId, SectorNumber},
 };
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub struct Draught {
     pub kind: MessageKind,
     /// Its sectors that are to be in the message.
     pub records: Vec<Record>,
+    /// The id address of its sender.
+    pub from: String,
     /// Their proofs as one, when that was made.
     pub aggregate: Option<Vec<u8>>,
     /// The most its gas may cost.
@@ -107,7 +109,7 @@ impl<N: Node> Desk<N> {
     }
 
     async fn simulate(&self, miner: &Miner, draught: &Draught, parts: &[Part]) -> Result<(Message, Gas), ChainError> {
-        let message = message(miner, draught.kind, parts)?;
+        let message = message(miner.id, draught, parts)?;
         let gas = self.client.estimate(&message, draught.max_fee, &self.head).await?;
         Ok((message, gas))
     }
@@ -122,7 +124,7 @@ impl<N: Node> Desk<N> {
         let aggregate = draught.aggregate.as_deref().filter(|_| parts.len() == draught.records.len());
         let Some(aggregate) = aggregate else { return Ok(None) };
         let (value, sectors) = (total(parts)?, ascending(parts));
-        let message = messages::aggregate_commit_message(miner.id, &miner.worker, value, &sectors, aggregate.to_vec())?;
+        let message = messages::aggregate_commit_message(miner.id, &draught.from, value, &sectors, aggregate.to_vec())?;
         match self.client.estimate(&message, draught.max_fee, &self.head).await {
             Ok(gas) => Ok(Some((message, gas))),
             Err(error) if is_refusal(&error) => {
@@ -189,7 +191,10 @@ impl<N: Node> Desk<N> {
                 let place = place.ok_or_else(|| invalid(number, "is in no deadline of the miner"))?;
                 Ok(Part { number, value: AttoFil::ZERO, body: Body::Place(place.deadline, place.partition) })
             }
-            MessageKind::CreateMiner => Err(invalid(number, "cannot be in a CreateMiner message")),
+            MessageKind::NewAccount
+            | MessageKind::CreateMiner
+            | MessageKind::ChangePeerId
+            | MessageKind::ChangeMultiaddrs => Err(foreign(kind)),
         }
     }
 
@@ -303,7 +308,7 @@ fn total(parts: &[Part]) -> Result<AttoFil, ChainError> {
     parts.iter().try_fold(AttoFil::ZERO, |sum, part| sum.checked_add(part.value).ok_or_else(beyond))
 }
 
-fn message(miner: &Miner, kind: MessageKind, parts: &[Part]) -> Result<Message, ChainError> {
+fn message(miner: MinerId, draught: &Draught, parts: &[Part]) -> Result<Message, ChainError> {
     let (mut infos, mut proofs, mut places) = (Vec::new(), Vec::new(), BTreeMap::<_, Vec<_>>::new());
     let value = total(parts)?;
     let mut parts: Vec<_> = parts.iter().collect();
@@ -315,16 +320,22 @@ fn message(miner: &Miner, kind: MessageKind, parts: &[Part]) -> Result<Message, 
             Body::Place(deadline, partition) => places.entry((deadline, partition)).or_default().push(part.number),
         }
     }
-    match kind {
-        MessageKind::PreCommit => messages::precommit_message(miner.id, &miner.worker, value, infos),
-        MessageKind::Commit | MessageKind::CreateMiner => {
-            messages::commit_message(miner.id, &miner.worker, value, proofs)
-        }
+    match draught.kind {
+        MessageKind::PreCommit => messages::precommit_message(miner, &draught.from, value, infos),
+        MessageKind::Commit => messages::commit_message(miner, &draught.from, value, proofs),
         MessageKind::Terminate => {
             let places = places.into_iter().map(|((deadline, partition), numbers)| (deadline, partition, numbers));
-            messages::terminate_message(miner.id, &miner.worker, places.collect())
+            messages::terminate_message(miner, &draught.from, places.collect())
         }
+        MessageKind::NewAccount
+        | MessageKind::CreateMiner
+        | MessageKind::ChangePeerId
+        | MessageKind::ChangeMultiaddrs => Err(foreign(draught.kind)),
     }
+}
+
+fn foreign(kind: MessageKind) -> ChainError {
+    ChainError::Invalid { what: format!("a {kind} message is about no sector") }
 }
 
 fn invalid(number: SectorNumber, what: &str) -> ChainError {

@@ -1,15 +1,17 @@
 //! The one loop: observe, plan, apply, again.
 //!
 //! Tasks, all owned by [`run`]: the loop itself, which alone changes the [`world`]; the chain [`observer`]; the
-//! servers of the control socket and of metrics; one task per errand to the node; and one attendant per worker process
+//! servers of the control socket and of the network; one task per errand to the node; and one attendant per worker process
 //! inside the supervisor. They talk by channels only: `watch` for state (the chain view, the questions to it, the
 //! snapshot), bounded `mpsc` for events, a `JoinSet` for errands. Everything is level-triggered: a lost event costs a
 //! tick, never a sector.
 
+mod accounts;
 mod adopt;
 mod apply;
 pub(crate) mod compose;
 pub mod connect;
+mod creation;
 pub mod errands;
 pub mod generation;
 mod holding;
@@ -23,6 +25,7 @@ pub mod reading;
 mod reloading;
 pub mod report;
 mod requests;
+mod site;
 mod start;
 pub mod survey;
 #[cfg(test)]
@@ -37,7 +40,7 @@ pub use start::{Options, StartError, Until, offline};
 pub use workers::{life, word};
 
 use crate::{
-    clock,
+    api, clock,
     control::{self, Answer, Ask, ManifestOrder, Reply, Request, ServerError},
     error::{Chain, Remedy},
     plan::{Action, Plan, plan},
@@ -147,10 +150,13 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
     if !is_reached(&world, until) {
         world.adopt_workers(clock::now()).await;
         observer.spawn(observer::run(Arc::clone(&world.manifest), questions.clone(), sight.clone()));
+        let orders = asking.clone();
         server.spawn(control::Server::open(&world.manifest.state.dir, asking)?.run(world.feed(show.subscribe())));
         if let Some(node) = world.manifest.node {
-            let (trouble, status) = (world.metrics_trouble.clone(), show.subscribe());
-            server.spawn(control::serve_metrics(node.address, status, trouble));
+            let trouble = world.listening_trouble.clone();
+            let metrics = control::metrics_router(show.subscribe());
+            let routes = metrics.merge(api::router(world.desk_of_api(node, show.subscribe(), orders)));
+            server.spawn(control::serve_network(node.address, routes, trouble));
         }
     }
     let mut turning = Loop {
@@ -368,6 +374,7 @@ impl Loop {
         let first = if self.written == UnixMillis::default() { last_run() } else { None };
         let before = first.unwrap_or_else(|| Arc::clone(&self.show.borrow()));
         waiting::carry(&before.sectors, &mut snapshot.sectors, now);
+        self.world.show_site(&snapshot);
         let snapshot = Arc::new(snapshot);
         if now.ms_since(self.written) >= 1_000 || is_reached(&self.world, self.until) {
             self.written = now;

@@ -1,14 +1,16 @@
 //! Turns what the daemon knows into the planner's [`Observed`], and into the questions for the chain.
 
 use super::{
+    errands::Miner,
     observer::{Awaited, ChainView, Questions},
     world::{Pause, World},
 };
 use crate::{
     book::Book,
-    chain::TipSet,
+    chain::{ChainError, Message, TipSet, messages},
+    manifest::{self, Senders},
     outbox::{Batch, BatchState, MessageKind},
-    plan::{Assignee, BatchSeen, Funds, Observed, SectorSeen},
+    plan::{Announced, Assignee, BatchSeen, ContactSeen, Funds, Observed, SectorSeen},
     sector::{self, ChainNow, MessageId, Record, State},
     units::{AttoFil, MinerId, SectorNumber, SectorSize, UnixMillis},
 };
@@ -35,15 +37,48 @@ impl World {
             sectors: self.book.records.values().map(|record| (record.number, self.sector_seen(record, now))).collect(),
             quarantined: self.quarantined(),
             batches: batches_seen(&self.book, &self.handling, &self.batch_pauses),
-            funds: view
-                .as_ref()
-                .map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
+            funds: view.as_ref().map_or_else(Funds::default, |view| funds(view)),
+            contact: self.contact(view.as_deref()),
             network_version: view.as_ref().and_then(|view| view.network_version),
             next_number: self.next_number(),
             durations: self.durations.clone(),
             running: self.tasks.values().map(|task| (task.worker.clone(), task.stage)).collect(),
             memory: self.machine.memory().clone(),
             barred: self.machine.barred(),
+        }
+    }
+
+    /// What the chain says of how the miner is reached, and the newest messages that were to change it.
+    fn contact(&self, view: Option<&ChainView>) -> ContactSeen {
+        let announcement = |kind: MessageKind| {
+            let batch = self.book.newest(kind)?.clone();
+            let wanted = self.announcement(kind, "").and_then(|message| message.ok());
+            let is_wanted = batch.message.as_ref().zip(wanted.as_ref()).is_some_and(|(a, b)| a.params == b.params);
+            Some(Announced { batch, is_wanted })
+        };
+        let kinds = [MessageKind::ChangePeerId, MessageKind::ChangeMultiaddrs];
+        ContactSeen {
+            on_chain: view.and_then(|view| view.contact.clone()),
+            newest: kinds.into_iter().filter_map(announcement).collect(),
+        }
+    }
+
+    /// The message that makes the chain say what the manifest wants; `None` when that wants nothing.
+    pub(super) fn announcement(&self, kind: MessageKind, from: &str) -> Option<Result<Message, ChainError>> {
+        let Miner { id, .. } = self.miner.as_ref()?;
+        let manifest::Miner { peer_id, multiaddrs, .. } = &self.manifest.miner;
+        match kind {
+            MessageKind::ChangePeerId => {
+                peer_id.as_ref().map(|peer_id| messages::change_peer_id_message(*id, from, peer_id))
+            }
+            MessageKind::ChangeMultiaddrs => {
+                multiaddrs.as_ref().map(|addresses| messages::change_multiaddrs_message(*id, from, addresses))
+            }
+            MessageKind::NewAccount
+            | MessageKind::CreateMiner
+            | MessageKind::PreCommit
+            | MessageKind::Commit
+            | MessageKind::Terminate => None,
         }
     }
 
@@ -79,7 +114,9 @@ impl World {
         let Some(miner) = self.miner.as_ref().map(|miner| miner.id) else { return };
         let terms = (self.manifest.pledge.lifetime_epochs, self.desired.sector_size);
         let network = self.miner.as_ref().map(|miner| miner.network.clone());
-        let asked = Questions { network, ..questions(&self.book, miner, terms) };
+        let Senders { precommit, commit, terminate } = &self.manifest.miner.senders;
+        let senders = precommit.iter().chain(commit).chain(terminate).cloned().collect();
+        let asked = Questions { network, senders, ..questions(&self.book, miner, terms) };
         self.questions.send_if_modified(|known| {
             let changed = *known != asked;
             *known = asked;
@@ -91,30 +128,17 @@ impl World {
     /// the trim itself, and what holds that up, is work.
     pub fn at_work(&self, is_held: impl Fn(&SectorNumber) -> bool) -> impl Iterator<Item = (&SectorNumber, &Record)> {
         let running: BTreeSet<SectorNumber> = self.tasks.values().map(|task| task.number).collect();
-        self.book.records.iter().filter(move |(number, record)| match record.state {
-            State::Proving => record.is_untrimmed() && (running.contains(number) || is_held(number)),
-            State::Removed => false,
-            State::Packing
-            | State::PreCommit1
-            | State::PreCommit2
-            | State::PreCommitting
-            | State::WaitSeed
-            | State::Committing
-            | State::CommitWait
-            | State::FinalizeSector
-            | State::FailedUnrecoverable
-            | State::SealFailed
-            | State::PreCommitFailed
-            | State::ComputeProofFailed
-            | State::CommitFailed
-            | State::PackingFailed
-            | State::Faulty
-            | State::FaultReported
-            | State::FaultedFinal
-            | State::Terminating
-            | State::Removing => true,
+        self.book.records.iter().filter(move |(number, record)| {
+            let proven = record.state == State::Proving;
+            let trims = record.is_untrimmed() && (running.contains(number) || is_held(number));
+            record.state != State::Removed && (!proven || trims)
         })
     }
+}
+
+/// Who can pay, and what things cost.
+pub fn funds(view: &ChainView) -> Funds {
+    Funds { accounts: view.accounts.clone(), costs: view.costs }
 }
 
 /// The chain as a view shows it.
@@ -135,7 +159,7 @@ pub fn batches_seen(
     pauses: &BTreeMap<MessageId, Pause>,
 ) -> BTreeMap<MessageId, BatchSeen> {
     let matters = |batch: &&Batch| batch.state.is_live() || book.gone.contains_key(&batch.id);
-    let live = book.batches.values().filter(|batch| batch.kind != MessageKind::CreateMiner).filter(matters);
+    let live = book.batches.values().filter(|batch| !batch.kind.is_of_creation()).filter(matters);
     let seen = |batch: &Batch| BatchSeen {
         busy: handling.contains(&batch.id),
         retry_at: pauses.get(&batch.id).map(|pause| pause.until),
@@ -191,7 +215,7 @@ fn made_at(head: &TipSet) -> UnixMillis {
 }
 
 fn awaited_of(batch: &Batch) -> Option<(MessageId, Awaited)> {
-    let from = batch.message.as_ref().filter(|_| batch.kind != MessageKind::CreateMiner)?.from.clone();
+    let from = batch.message.as_ref().filter(|_| !batch.kind.is_of_creation())?.from.clone();
     let (cid, nonce) = match (&batch.state, &batch.sent) {
         (BatchState::Sent, Some(sent)) => (sent.cid.clone(), Some(sent.nonce)),
         (BatchState::Landed(executed), sent) => (executed.cid.clone(), sent.as_ref().map(|sent| sent.nonce)),

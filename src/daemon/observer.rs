@@ -1,17 +1,24 @@
-//! Watches the chain: polls the head, and at each new one reads what the daemon's sectors and messages need to know.
+//! Watches the chain: at each new head it reads what the daemon's sectors and messages need to know.
+//!
+//! It looks at the head a few times an epoch; where the node tells of new heads it looks when it is told, and seldom
+//! besides, so that a node which falls silent never stops it. What it is told is only when to look.
 //!
 //! One task; questions come in through a `watch`, the view goes out through another, so a slow node never holds the
 //! daemon's loop. Everything in one view was read at one head. Decides nothing.
 
-use super::connect::{self, ConnectError};
+use super::{
+    accounts,
+    connect::{self, ConnectError},
+};
 use crate::{
-    chain::{ChainError, Client, Fate, NetworkParams, Node, TipSet, cids, params::SectorPreCommitInfo},
+    chain::{ChainError, Client, Fate, Heads, NetworkParams, Node, TipSet, cids, params::SectorPreCommitInfo},
     clock,
     error::Chain,
     manifest::Manifest,
-    plan::Costs,
+    outbox::Accounts,
+    plan::{Contact, Costs},
     sector::{Activation, Facts, MessageId, OnChainPreCommit, OnChainSector, Seed},
-    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize, UnixMillis},
+    units::{Epoch, Hash32, MinerId, SectorNumber, SectorSize, UnixMillis},
 };
 use futures_util::{StreamExt as _, stream};
 use std::{
@@ -35,6 +42,8 @@ pub struct Questions {
     pub proven: BTreeSet<SectorNumber>,
     /// Messages that are waited for.
     pub messages: BTreeMap<MessageId, Awaited>,
+    /// Accounts that the manifest names as senders.
+    pub senders: BTreeSet<String>,
     /// Lifetime in epochs and size of a sector, while what it locks matters.
     pub terms: Option<(i64, SectorSize)>,
 }
@@ -69,8 +78,10 @@ pub struct ChainView {
     pub next_number: Option<SectorNumber>,
     /// The version of the network.
     pub network_version: Option<u32>,
-    /// What the worker account holds.
-    pub worker_balance: Option<AttoFil>,
+    /// Who can send the miner's messages.
+    pub accounts: Option<Accounts>,
+    /// How the miner is reached, as the chain has it.
+    pub contact: Option<Contact>,
     /// What a sector locks, when it was asked for.
     pub costs: Option<Costs>,
 }
@@ -96,6 +107,10 @@ const AT_ONCE: usize = 8;
 const POLL_MIN: Duration = Duration::from_millis(100);
 const POLL_MAX: Duration = Duration::from_secs(5);
 
+/// Epochs between two looks at the head of a node that tells of new ones.
+const SELDOM: u32 = 3;
+const SELDOM_MAX: Duration = Duration::from_secs(120);
+
 /// Watches until the daemon drops its ends of the channels.
 pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questions>, sight: watch::Sender<Sight>) {
     let mut link: Option<(String, Client)> = None;
@@ -104,25 +119,35 @@ pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questio
     let mut poll = POLL_MIN;
     loop {
         let asked = questions.borrow_and_update().clone();
+        // from before the look, so that what happens while it lasts is heard
+        let mut heads = link.as_ref().map_or_else(Heads::silent, |(_, client)| client.heads());
+        let began = clock::monotonic();
         match look(&manifest, &mut link, &mut network, &mut round, &asked, &sight).await {
-            Ok(()) => poll = network.as_ref().map_or(POLL_MIN, pace),
+            Ok(()) => poll = network.as_ref().map_or(POLL_MIN, |network| pace(network, heads.is_open())),
             Err(why) => {
                 tracing::debug!(reason = %why, "the chain cannot be read");
                 sight.send_if_modified(|s| s.trouble.replace(why.clone()).as_ref() != Some(&why));
                 poll = poll.saturating_mul(2).clamp(POLL_MIN, POLL_MAX);
             }
         }
-        // both arms only wait; cancelling either loses nothing
+        // a node that never stops telling is not listened to all the time
+        let heard = async {
+            heads.heard().await;
+            time::sleep_until(began.checked_add(POLL_MIN).unwrap_or(began).into()).await;
+        };
+        // all arms only wait; cancelling any loses nothing
         tokio::select! {
             changed = questions.changed() => if changed.is_err() { return },
             () = time::sleep(poll) => if sight.is_closed() { return },
+            () = heard => if sight.is_closed() { return },
         }
     }
 }
 
-/// A quarter of an epoch, so that a head is seen soon after it is made.
-fn pace(network: &NetworkParams) -> Duration {
-    Duration::from_millis(network.block_delay_secs.saturating_mul(250)).clamp(POLL_MIN, POLL_MAX)
+/// A quarter of an epoch, so that a head is seen soon after it is made; some epochs where the node tells of it.
+fn pace(network: &NetworkParams, told: bool) -> Duration {
+    let epoch = Duration::from_secs(network.block_delay_secs);
+    if told { epoch.saturating_mul(SELDOM).clamp(POLL_MIN, SELDOM_MAX) } else { (epoch / 4).clamp(POLL_MIN, POLL_MAX) }
 }
 
 async fn look(
@@ -189,6 +214,7 @@ fn answers(view: &ChainView, asked: &Questions) -> bool {
         && asked.messages.keys().all(|id| view.fates.contains_key(id))
         && (asked.miner.is_none() || view.next_number.is_some())
         && (asked.terms.is_none() || view.costs.is_some())
+        && view.accounts.iter().all(|known| asked.senders.iter().all(|name| known.named.contains_key(name)))
 }
 
 /// Reads everything that is asked, at one head.
@@ -210,7 +236,8 @@ pub async fn read<N: Node>(
         fates: BTreeMap::new(),
         next_number: None,
         network_version: None,
-        worker_balance: None,
+        accounts: None,
+        contact: None,
         costs: None,
         head,
     };
@@ -221,18 +248,19 @@ pub async fn read<N: Node>(
     let first = SectorNumber::try_from(1).ok();
     view.next_number = allocated.max().map_or(first, SectorNumber::next);
     view.network_version = answered(client.network_version().await);
-    view.worker_balance = answered(client.balance(&info.worker).await);
+    view.accounts = answered(accounts::read(client, &info, &asked.senders, head).await).flatten();
+    view.contact = Some(Contact { peer_id: info.peer_id, multiaddrs: info.multiaddrs });
     if let Some((lifetime, size)) = asked.terms {
         view.costs = answered(costs(client, miner, lifetime, size, head).await);
     }
     let delay = view.network.pre_commit_challenge_delay;
     let mut sectors = asked.sectors.clone();
-    let suspects = asked.proven.intersection(&faults).chain(in_turn(&asked.proven, round));
+    let suspects = asked.proven.iter().filter(|number| faults.contains(**number)).chain(in_turn(&asked.proven, round));
     sectors.extend(suspects.map(|number| (*number, None)));
     let reader = Reader { client, miner, head, delay };
     let mut reads = Vec::with_capacity(sectors.len());
     for (number, ticket) in sectors {
-        reads.push(reader.sector(number, ticket, allocated.contains(number), faults.contains(&number)));
+        reads.push(reader.sector(number, ticket, allocated.contains(number), faults.contains(number)));
     }
     let found: Vec<_> = stream::iter(reads).buffer_unordered(AT_ONCE).collect().await;
     let mut searches = Vec::with_capacity(asked.messages.len());

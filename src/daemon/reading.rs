@@ -1,8 +1,12 @@
 //! What readers of the control socket ask for: answered in the server's tasks, from the database and the node, with the
 //! newest snapshot beside it. The loop knows nothing of it.
 
-use super::{observer::Sight, survey::survey};
+use super::{
+    observer::Sight,
+    survey::{Known, survey},
+};
 use crate::{
+    clock,
     control::{Cause, Reading, Refused},
     error::Chain,
     status::{
@@ -11,7 +15,7 @@ use crate::{
         sectors::{Choice, HistoryLine, List, Show},
     },
     store::{HistoryEntry, Store, StoreError, Unreadable},
-    units::SectorNumber,
+    units::{SectorNumber, UnixMillis},
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use std::sync::Arc;
@@ -48,6 +52,8 @@ pub(super) struct Reader {
     pub store: Store,
     pub sight: watch::Receiver<Sight>,
     pub status: watch::Receiver<Arc<Snapshot>>,
+    /// Since when the daemon runs.
+    pub running_since: UnixMillis,
 }
 
 impl Reading for Reader {
@@ -80,13 +86,20 @@ impl Reading for Reader {
             let client =
                 client.ok_or_else(|| why("the chain was not read yet", "`seald status` says what it waits for"))?;
             let help = "look at the node that chain.endpoints of the manifest names";
-            survey(&client, miner, latest.counts.clone()).await.map_err(|error| why(&Chain(&error).to_string(), help))
+            let known = Known {
+                at: clock::now(),
+                running_since: Some(self.running_since),
+                miner,
+                states: latest.counts.clone(),
+            };
+            survey(&client, known).await.map_err(|error| why(&Chain(&error).to_string(), help))
         }
         .boxed()
     }
 }
 
-fn refused(error: StoreError) -> Refused {
+/// The database cannot be read.
+pub(super) fn refused(error: StoreError) -> Refused {
     Refused::new(
         Cause::Unavailable,
         Chain(&error).to_string(),

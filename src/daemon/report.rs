@@ -2,7 +2,7 @@
 
 use super::{workers, world::World};
 use crate::{
-    outbox::{Batch, BatchState},
+    outbox::{Accounts, Batch, BatchState, Unfit},
     plan::{Assignee, Held, Hold, MinerSeen, NETWORKS, Observed, ParamsSeen, Plan, RepoSeen, Subject},
     sector::{
         ChainNow, Record, Stage, State, WakeUp,
@@ -95,7 +95,7 @@ impl World {
             seen: view.map(|view| view.at),
             trouble: sight.trouble.clone(),
             messages_pending: u64::try_from(pending).unwrap_or(u64::MAX),
-            worker_balance: view.and_then(|view| view.worker_balance),
+            worker_balance: view.and_then(|view| Some(view.accounts.as_ref()?.worker.balance)),
             epoch_secs: view.map(|view| view.network.block_delay_secs),
         }
     }
@@ -374,6 +374,7 @@ impl World {
             .chain(sectors)
             .chain(unreadable)
             .chain(wallet(plan))
+            .chain(self.senders())
             .chain(self.suspected())
             .chain(self.barred())
             .chain(self.outgrown())
@@ -403,6 +404,24 @@ impl World {
             let remedy = format!("raise slot.{slot}.memory, then `seald reload`; other slots go on");
             alarm(format!("slot {slot}"), what, &remedy)
         })
+    }
+
+    /// Accounts that are to send messages and cannot.
+    fn senders(&self) -> Vec<Alarm> {
+        let view = self.sight.borrow().view.clone();
+        let unfit = view.iter().filter_map(|view| view.accounts.as_ref()).flat_map(Accounts::unfit);
+        let told = unfit.map(|unfit| {
+            let remedy = match &unfit {
+                Unfit::NoKey { .. } => {
+                    "import the key into the node's wallet, `lotus wallet import`; until then nothing is sent from it"
+                }
+                Unfit::Unknown { .. } | Unfit::Stranger { .. } => {
+                    "correct miner.senders, then `seald reload`; until then the others send, the worker last"
+                }
+            };
+            alarm("miner".to_owned(), unfit.to_string(), remedy)
+        });
+        told.collect()
     }
 
     fn suspected(&self) -> impl Iterator<Item = Alarm> {
@@ -439,15 +458,24 @@ impl World {
             let what = format!("version {version} is not one that this seald knows: messages wait for a near deadline");
             alarm("network".to_owned(), what, "install a newer seald")
         });
-        let metrics = self.metrics_trouble.borrow().clone().map(|why| {
+        let listening = self.listening_trouble.borrow().clone().map(|why| {
             let remedy = "free the address, or change node.address; seald tries again by itself";
-            alarm("metrics".to_owned(), why, remedy)
+            alarm("node.address".to_owned(), why, remedy)
+        });
+        let tokens = self.api_trouble.clone().map(|why| {
+            let remedy =
+                "mend the file, then `systemctl restart seald`; until then only those without a token are answered";
+            alarm("API".to_owned(), why, remedy)
         });
         let strangers = self.supervisor.strangers().map(|what| {
             let remedy = "seald works around it; once it has ended, or was killed, restart seald";
             alarm("workers".to_owned(), what.clone(), remedy)
         });
-        [store, miner, params, network, metrics].into_iter().flatten().chain(self.manifest_alarms()).chain(strangers)
+        [store, miner, params, network, listening, tokens]
+            .into_iter()
+            .flatten()
+            .chain(self.manifest_alarms())
+            .chain(strangers)
     }
 
     /// What an operator should know of the manifest that is, or is not, in force.
@@ -493,7 +521,7 @@ fn wallet(plan: &Plan) -> Option<Alarm> {
     let waiting = short.clone().count();
     let first = short.map(|hold| hold.reason.as_str()).next()?;
     let what = format!("{} wait for {first}", words::count(u64::try_from(waiting).unwrap_or(u64::MAX), "sector"));
-    Some(alarm("wallet".to_owned(), what, "send funds to the miner's worker account; seald goes on by itself"))
+    Some(alarm("wallet".to_owned(), what, "send funds to the account that is named; seald goes on by itself"))
 }
 
 /// Sectors whose stage never fits into memory.

@@ -120,7 +120,8 @@ impl Bench {
             fates: fates.iter().map(|(id, fate)| ((*id).clone(), fate.clone())).collect(),
             next_number: None,
             network_version: None,
-            worker_balance: None,
+            accounts: None,
+            contact: None,
             costs: None,
         };
         self.sight.send_replace(Sight { client: None, view: Some(Arc::new(view)), told: None, trouble: None });
@@ -369,6 +370,7 @@ async fn commit(node: &Fake, count: u64, aggregate: Option<Vec<u8>>) -> (Compose
         Record { porep: Some("aabb".to_owned()), ..start }
     };
     let draught = Draught {
+        from: "t01002".to_owned(),
         batch: MessageId("m-1".to_owned()),
         kind: MessageKind::Commit,
         records: (1..=count).map(record).collect(),
@@ -443,6 +445,7 @@ async fn a_node_that_is_away_makes_no_message_and_refuses_no_sector() {
         ..Record::new(number(), SectorSize::KiB2.seal_proof(), "disk".parse().unwrap(), NOW)
     };
     let draught = Draught {
+        from: "t01002".to_owned(),
         batch: MessageId("m-1".to_owned()),
         kind: MessageKind::Commit,
         records: vec![record],

@@ -89,6 +89,7 @@ const fn run(action: &Action) -> Option<SectorNumber> {
         | Action::Join { .. }
         | Action::Aggregate { .. }
         | Action::Seal { .. }
+        | Action::Announce { .. }
         | Action::Push { .. }
         | Action::Resend(_)
         | Action::Reprice { .. } => None,

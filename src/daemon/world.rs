@@ -13,6 +13,7 @@ use super::{
     waits::Waits,
 };
 use crate::{
+    api::Site,
     book::{Book, Change},
     clock,
     control::Feed,
@@ -178,8 +179,12 @@ pub struct World {
     pub store_trouble: Option<String>,
     /// Where every move of a sector is told.
     pub moves: broadcast::Sender<Arc<Move>>,
-    /// Why nobody can fetch metrics at the manifest's address.
-    pub metrics_trouble: watch::Sender<Option<String>>,
+    /// Why nothing can be listened to at the manifest's address.
+    pub listening_trouble: watch::Sender<Option<String>>,
+    /// Why the API takes no tokens.
+    pub api_trouble: Option<String>,
+    /// What the API is answered from.
+    pub site: watch::Sender<Option<Arc<Site>>>,
     /// The group whose members may give orders.
     pub operators: watch::Sender<Option<String>>,
 }
@@ -190,7 +195,8 @@ pub const MOVES: usize = 1024;
 impl World {
     /// What the control socket is answered from.
     pub(super) fn feed(&self, status: watch::Receiver<Arc<Snapshot>>) -> Feed {
-        let reading = Reader { store: self.store.clone(), sight: self.sight.clone(), status: status.clone() };
+        let (store, sight) = (self.store.clone(), self.sight.clone());
+        let reading = Reader { store, sight, status: status.clone(), running_since: clock::now() };
         let operators = self.operators.subscribe();
         Feed { status, moves: self.moves.clone(), operators, reading: Arc::new(reading) }
     }

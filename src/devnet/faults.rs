@@ -106,12 +106,18 @@ pub enum Fault {
         /// AttoFIL, decimal text.
         atto: AttoFil,
     },
-    /// Forgets all rules (`drop`, `delay`, `gas`, `fail`, `stall`).
+    /// All websockets are cut.
+    Disconnect,
+    /// All `ChainNotify` channels are closed, as Lotus does to readers that are too slow.
+    CloseChannels,
+    /// `ChainNotify` channels stay open, and say nothing more.
+    Mute,
+    /// Forgets all rules (`drop`, `delay`, `gas`, `fail`, `stall`, `mute`).
     Clear,
 }
 
 /// The names of all faults with an example body each: what `GET /devnet/v1` lists.
-pub const EXAMPLES: [(&str, &str); 15] = [
+pub const EXAMPLES: [(&str, &str); 18] = [
     ("drop", r#"{"count":1,"method":28}"#),
     ("delay", r#"{"epochs":20,"count":1,"method":34}"#),
     ("gas", r#"{"pct":50,"count":1,"method":28}"#),
@@ -126,6 +132,9 @@ pub const EXAMPLES: [(&str, &str); 15] = [
     ("sector", r#"{"miner":"t01001","number":0,"condition":"faulty"}"#),
     ("mine", r#"{"epochs":10}"#),
     ("fund", r#"{"address":"t01000","atto":"1000000000000000000"}"#),
+    ("disconnect", "{}"),
+    ("close_channels", "{}"),
+    ("mute", "{}"),
     ("clear", "{}"),
 ];
 
@@ -217,6 +226,9 @@ impl Fault {
             | Self::BaseFee { .. }
             | Self::Mine { .. }
             | Self::Fund { .. }
+            | Self::Disconnect
+            | Self::CloseChannels
+            | Self::Mute
             | Self::Clear => Ok(()),
         }
     }
@@ -248,11 +260,22 @@ pub struct Rules {
     gas: Vec<GasRule>,
     /// About calls.
     pub calls: Vec<Failing>,
+    /// How often all websockets were cut.
+    pub cuts: u64,
+    /// How often all channels were closed.
+    pub closings: u64,
+    /// Channels say nothing.
+    pub mute: bool,
     /// Calls looked at so far: what chance is drawn from.
     draws: u64,
 }
 
 impl Rules {
+    /// No rules. What happened to websockets is not undone.
+    pub fn clear(&mut self) {
+        *self = Self { cuts: self.cuts, closings: self.closings, ..Self::default() };
+    }
+
     /// Adds a rule about messages: a delay in epochs, or `None` to drop them.
     pub fn add(&mut self, count: u64, method: Option<u64>, delay: Option<i64>) {
         self.messages.push(Rule { count, method, delay });

@@ -52,8 +52,10 @@ pub fn used_by(message: &Message) -> u64 {
             BATCH.saturating_add(ACTIVATION.saturating_mul(sectors)).saturating_add(proving)
         }
         method::TERMINATE_SECTORS => {
-            let sectors =
-                of(message, |params: TerminateSectorsParams| params.terminations.iter().map(|t| t.sectors.len()).sum());
+            // a few bytes of run lengths can name 2^64 sectors, and there can be several declarations
+            let sectors = of(message, |params: TerminateSectorsParams| {
+                params.terminations.iter().fold(0u64, |sum, t| sum.saturating_add(t.sectors.len()))
+            });
             BATCH.saturating_add(TERMINATION.saturating_mul(sectors))
         }
         _ => OTHER,
@@ -79,7 +81,8 @@ fn count(n: usize) -> u64 {
 mod tests {
     use super::*;
     use crate::devnet::fixture::{capacity, chain, message, pre_commit_params, prove_params};
-    use crate::units::AttoFil;
+    use crate::{chain::params::TerminationDeclaration, units::AttoFil};
+    use fvm_ipld_bitfield::{BitField, iter::Ranges};
     use fvm_ipld_encoding::RawBytes;
 
     fn gas(method: u64, params: Vec<u8>) -> u64 {
@@ -109,6 +112,16 @@ mod tests {
         assert!(proofs(100) > 50 * proofs(1) && proofs(100) < 100 * proofs(1));
         assert!(proofs(290) < BLOCK_GAS_LIMIT && proofs(300) > BLOCK_GAS_LIMIT);
         assert_eq!(gas(method::PRE_COMMIT_SECTOR_BATCH2, vec![0xff]), BATCH + BYTE, "nonsense is no sector");
+    }
+
+    #[test]
+    fn declarations_of_more_sectors_than_can_be_counted_cost_all_there_is() {
+        let every = || BitField::from_ranges(Ranges::new(std::iter::once(0..u64::MAX - 1)));
+        let declaration = |deadline| TerminationDeclaration { deadline, partition: 0, sectors: every() };
+        let params = TerminateSectorsParams { terminations: (0..3).map(declaration).collect() };
+        let params = fvm_ipld_encoding::to_vec(&params).unwrap();
+        assert!(params.len() < 100);
+        assert_eq!(gas(method::TERMINATE_SECTORS, params), u64::MAX);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use crate::{
         cids,
         messages::{AGGREGATED_SECTORS, SNARK_PACK_V2},
         params::{
-            BatchReturn, FailCode, PreCommitSectorBatchParams2, ProveCommitSectors3Params, SectorPreCommitInfo,
-            TerminateSectorsParams, TerminateSectorsReturn, TerminationDeclaration, method,
+            BatchReturn, ChangeMultiaddrsParams, ChangePeerIdParams, FailCode, PreCommitSectorBatchParams2,
+            ProveCommitSectors3Params, SectorPreCommitInfo, TerminateSectorsParams, TerminateSectorsReturn,
+            TerminationDeclaration, method,
         },
     },
     proofs::PoRep,
@@ -40,6 +41,9 @@ const LEAST_PLEDGE: AttoFil = AttoFil::from_atto(1_000_000_000_000_000);
 const FULL_FEE_AGE: i64 = 140 * deadline::PERIOD;
 /// Most sectors that one message may end. Source: lotus-full-node-api 3g.
 const MOST_TERMINATIONS: u64 = 25_000;
+/// Longest peer id, and longest multiaddrs in all. Source: lotus-full-node-api 6.
+const MOST_PEER_ID: usize = 128;
+const MOST_MULTIADDR_BYTES: usize = 1024;
 /// Longest aggregate. Source: lotus-full-node-api 5.
 const MOST_AGGREGATE_BYTES: usize = 81_960;
 const GIB_32: u64 = 32 << 30;
@@ -238,7 +242,13 @@ impl Miner {
         message: &Message,
         context: &Context<'_>,
     ) -> Result<Done, Halt> {
-        let known = [method::PRE_COMMIT_SECTOR_BATCH2, method::PROVE_COMMIT_SECTORS3, method::TERMINATE_SECTORS];
+        let known = [
+            method::CHANGE_PEER_ID,
+            method::CHANGE_MULTIADDRS,
+            method::PRE_COMMIT_SECTOR_BATCH2,
+            method::PROVE_COMMIT_SECTORS3,
+            method::TERMINATE_SECTORS,
+        ];
         if !known.contains(&message.method) {
             return abort(exit::UNHANDLED, format!("this devnet's miner actor has no method {}", message.method));
         }
@@ -246,6 +256,10 @@ impl Miner {
             return abort(exit::FORBIDDEN, format!("caller {} is neither owner nor worker", message.from));
         }
         match message.method {
+            method::CHANGE_PEER_ID => self.change_peer_id(decode(&message.params)?).map(|()| Done::of(Vec::new())),
+            method::CHANGE_MULTIADDRS => {
+                self.change_multiaddrs(decode(&message.params)?).map(|()| Done::of(Vec::new()))
+            }
             method::PRE_COMMIT_SECTOR_BATCH2 => {
                 self.pre_commit(&decode(&message.params)?, balance, context).map(Done::of)
             }
@@ -254,6 +268,26 @@ impl Miner {
             }
             _ => self.terminate(&decode(&message.params)?, context.epoch),
         }
+    }
+
+    fn change_peer_id(&mut self, params: ChangePeerIdParams) -> Result<(), Halt> {
+        if params.new_id.len() > MOST_PEER_ID {
+            return abort(exit::ILLEGAL_ARGUMENT, format!("peer ID size of {} exceeds maximum", params.new_id.len()));
+        }
+        self.peer = params.new_id;
+        Ok(())
+    }
+
+    fn change_multiaddrs(&mut self, params: ChangeMultiaddrsParams) -> Result<(), Halt> {
+        let addresses: Vec<Vec<u8>> = params.new_multiaddrs.into_iter().map(|bytes| bytes.0).collect();
+        if addresses.iter().any(Vec::is_empty) {
+            return abort(exit::ILLEGAL_ARGUMENT, "invalid empty multiaddr");
+        }
+        if addresses.iter().map(Vec::len).sum::<usize>() > MOST_MULTIADDR_BYTES {
+            return abort(exit::ILLEGAL_ARGUMENT, "multiaddr size exceeds maximum");
+        }
+        self.multiaddrs = addresses;
+        Ok(())
     }
 
     /// Whether some pre-commit was not proven in time.

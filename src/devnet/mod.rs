@@ -9,8 +9,10 @@ pub mod address;
 pub mod chain;
 pub mod deadline;
 pub mod faults;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fixture;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod gas;
 pub mod ledger;
 pub mod miner;

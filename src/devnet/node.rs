@@ -304,8 +304,11 @@ impl Node {
                 }
             }
             Fault::Fund { address, atto } => return Ok(self.chain.interfere(|state| state.fund(&address, atto))),
+            Fault::Disconnect => self.rules.cuts = self.rules.cuts.saturating_add(1),
+            Fault::CloseChannels => self.rules.closings = self.rules.closings.saturating_add(1),
+            Fault::Mute => self.rules.mute = true,
             Fault::Clear => {
-                self.rules = Rules::default();
+                self.rules.clear();
                 self.pace = Pace::Running;
             }
         }

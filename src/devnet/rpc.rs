@@ -1,8 +1,9 @@
-//! JSON-RPC over HTTP as Lotus speaks it: envelope, parameter counting, error codes, dispatch. No authentication:
-//! the devnet answers on loopback only.
+//! JSON-RPC over HTTP and websockets as Lotus speaks it: envelope, parameter counting, error codes, dispatch. No
+//! authentication: the devnet answers on loopback only.
 
 mod chain;
 mod messages;
+mod socket;
 mod state;
 
 use super::{
@@ -16,7 +17,7 @@ use crate::chain::wire::{BitField, CidJson, RpcError, TipSetKey};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State as Shared},
+    extract::{DefaultBodyLimit, Path, State as Shared, WebSocketUpgrade},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -45,7 +46,7 @@ type Answer = Result<Value, RpcError>;
 /// The routes of the devnet: the node's RPC and the fault API.
 pub fn router(handle: Handle) -> Router {
     Router::new()
-        .route("/rpc/v1", post(rpc))
+        .route("/rpc/v1", post(rpc).get(upgrade))
         .route("/devnet/v1", get(list_faults))
         .route("/devnet/v1/state", get(dump))
         .route("/devnet/v1/{fault}", post(inject))
@@ -74,6 +75,11 @@ async fn inject(Shared(handle): Shared<Handle>, Path(name): Path<String>, body: 
         Some(Err(why)) => (StatusCode::BAD_REQUEST, Json(json!({ "error": why }))).into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
+}
+
+async fn upgrade(Shared(handle): Shared<Handle>, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade.max_message_size(BODY_LIMIT).max_frame_size(BODY_LIMIT);
+    upgrade.on_upgrade(|socket| socket::serve(handle, socket))
 }
 
 async fn rpc(Shared(handle): Shared<Handle>, body: Bytes) -> Response {
@@ -144,6 +150,10 @@ async fn one(handle: &Handle, mut request: Value) -> Option<Result<(StatusCode, 
 }
 
 async fn call(handle: &Handle, method: &str, params: Params, name: &str) -> Answer {
+    if name == socket::CHAIN_NOTIFY {
+        let text = format!("method '{name}' not supported in this mode (no out channel support)");
+        return Err(error(code::NO_METHOD, text));
+    }
     if messages::METHODS.contains(&method) {
         return messages::call(handle, method, params).await;
     }

@@ -1,8 +1,36 @@
-//! How much memory workers may take together: all of it, or what a control group above them allows.
+//! How much memory workers may take together: all of it, or what a control group above them allows; and how much of the
+//! machine's is taken now.
 
 use super::group::{self, Workers};
 use crate::units::Bytes;
 use std::{fs, path::Path};
+
+/// The memory of the machine, whoever takes it. All 0 where the kernel does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// All of it.
+    pub physical: Bytes,
+    /// What cannot be had without swapping.
+    pub used: Bytes,
+    /// All of the swap.
+    pub swap: Bytes,
+    /// What of the swap is taken.
+    pub swap_used: Bytes,
+}
+
+impl Memory {
+    /// As it is now.
+    pub fn now() -> Self {
+        Self::of_meminfo(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
+    }
+
+    fn of_meminfo(text: &str) -> Self {
+        let of = |field| field_of(text, field).unwrap_or_default();
+        let (physical, swap) = (of("MemTotal:"), of("SwapTotal:"));
+        let (used, swap_used) = (physical.less(of("MemAvailable:")), swap.less(of("SwapFree:")));
+        Self { physical, used, swap, swap_used }
+    }
+}
 
 /// The least of what the machine has and what the groups of these workers allow.
 pub fn total(workers: Workers) -> Option<Bytes> {
@@ -13,7 +41,11 @@ pub fn total(workers: Workers) -> Option<Bytes> {
 
 /// `MemTotal` of a `meminfo` file.
 pub fn of_meminfo(text: &str) -> Option<Bytes> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    field_of(text, "MemTotal:")
+}
+
+fn field_of(text: &str, field: &str) -> Option<Bytes> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Bytes::new(kib).checked_mul(1024)
 }
@@ -40,6 +72,15 @@ mod tests {
         assert_eq!(bound(root.path(), group), Some(Bytes::new(4096)));
         fs::write(root.path().join("a.slice/b.service/memory.max"), "8192\n").unwrap();
         assert_eq!(bound(root.path(), group), Some(Bytes::new(4096)));
+    }
+
+    #[test]
+    fn what_is_taken_is_what_is_not_available() {
+        let text = "MemTotal: 8 kB\nMemFree: 1 kB\nMemAvailable: 5 kB\nSwapTotal: 4 kB\nSwapFree: 3 kB\n";
+        let kib = |n: u64| Bytes::new(n << 10);
+        let expected = Memory { physical: kib(8), used: kib(3), swap: kib(4), swap_used: kib(1) };
+        assert_eq!(Memory::of_meminfo(text), expected);
+        assert_eq!(Memory::of_meminfo("nonsense"), Memory::default());
     }
 
     #[test]

@@ -5,11 +5,11 @@
 use super::{
     model::{
         Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Manifest, Miner, Node,
-        Params, Pledge, Repo, Slot, State, Workers,
+        Params, Pledge, Repo, Senders, Slot, State, Workers,
     },
     values::redact,
 };
-use crate::units::{AttoFil, Bytes};
+use crate::units::{AttoFil, Bytes, Multiaddr};
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 /// What a change means for what runs.
@@ -61,6 +61,9 @@ impl Class {
 
 /// The class of every key; `*` stands for the name of a repo or slot. A key within a listed one has its class.
 pub const CLASSES: &[(&str, Class)] = &[
+    ("miner.peer_id", Class::Live),
+    ("miner.multiaddrs", Class::Live),
+    ("miner.senders", Class::Live),
     ("miner", Class::Never),
     ("chain.endpoints", Class::Live),
     ("chain.devnet", Class::Restart),
@@ -83,6 +86,7 @@ pub const CLASSES: &[(&str, Class)] = &[
     ("fees", Class::Live),
     ("batch", Class::Live),
     ("node.address", Class::Restart),
+    ("node.api", Class::Live),
     ("params.dir", Class::Restart),
     ("params.mirror", Class::Live),
     ("workers.launcher", Class::Restart),
@@ -254,7 +258,10 @@ fn facts(manifest: &Manifest) -> Facts {
         to.set(&format!("batch.{name}.wait"), duration(*wait));
     }
     to.set("batch.aggregate_from", aggregate_from.unwrap_or(0));
-    to.set_some("node.address", node.as_ref().map(|Node { address }| address));
+    if let Some(Node { address, api }) = node {
+        to.set("node.address", address);
+        to.set("node.api", api.word());
+    }
     let Params { dir, mirror } = params;
     to.set("params.dir", dir.display());
     if let Some(mirror) = mirror {
@@ -273,7 +280,7 @@ fn of_miner(to: &mut Collector, miner: &Miner) {
         Account::New => "new".to_owned(),
         Account::Address(address) => address.clone(),
     };
-    let Miner { sector_size, identity } = miner;
+    let Miner { sector_size, identity, peer_id, multiaddrs, senders } = miner;
     to.set("miner.sector_size", sector_size);
     match identity {
         Identity::Attach(actor) => to.set("miner.actor", actor),
@@ -286,6 +293,17 @@ fn of_miner(to: &mut Collector, miner: &Miner) {
             let folders: Vec<_> = presealed.iter().map(|folder| folder.display().to_string()).collect();
             to.set("miner.genesis.presealed", folders.join(", "));
             to.set("miner.genesis.metadata", metadata.display());
+        }
+    }
+    to.set_some("miner.peer_id", peer_id.as_ref());
+    let texts = |addresses: &Vec<Multiaddr>| {
+        format!("[{}]", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    };
+    to.set_some("miner.multiaddrs", multiaddrs.as_ref().map(texts));
+    let Senders { precommit, commit, terminate } = senders;
+    for (name, list) in [("precommit", precommit), ("commit", commit), ("terminate", terminate)] {
+        if !list.is_empty() {
+            to.set(&format!("miner.senders.{name}"), format!("[{}]", list.join(", ")));
         }
     }
 }
@@ -409,6 +427,8 @@ mod tests {
             (&[("http://a:1", "http://b:1")], &[("chain.endpoints", Class::Live)]),
             (&[("dir = 'state'", "dir = 'other'")], &[("state.dir", Class::Restart)]),
             (&[("f01000", "f01001")], &[("miner.actor", Class::Never)]),
+            (&[("actor =", "senders.commit = ['f01007'], actor =")], &[("miner.senders.commit", Class::Live)]),
+            (&[("actor =", "multiaddrs = ['/ip4/1.2.3.4/tcp/1'], actor =")], &[("miner.multiaddrs", Class::Live)]),
             (&[("'2KiB'", "'8MiB'")], &[("miner.sector_size", Class::Never)]),
             (&[], &[]),
         ];

@@ -66,3 +66,9 @@ require_mount = false
 
 /// Defaults of every `[slot.NAME]`.
 pub const SLOT: &str = "count = 1";
+
+/// Defaults of a `[node]` that is there.
+pub const NODE: &str = r#"
+# Dashboards only look; whoever wants orders to come in over the network says so.
+api = "read"
+"#;

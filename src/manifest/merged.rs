@@ -49,6 +49,9 @@ impl Merged {
         };
         let mut filling = of_each("repo", defaults::REPO);
         filling.extend(of_each("slot", defaults::SLOT));
+        // absent, it says that nothing listens
+        let node = whole.find_ref("node").and_then(Value::as_dict);
+        filling.extend(node.map(|_| Layer::of_default(&Key::of("node"), defaults::NODE)));
         let figment = filling.iter().fold(merged, |figment, layer| figment.join(layer));
         let value = whole_of(&figment);
         layers.extend(filling);

@@ -9,6 +9,7 @@ mod change;
 mod conflicts;
 mod defaults;
 mod equipment;
+mod identity;
 mod merged;
 mod model;
 mod problems;
@@ -23,8 +24,8 @@ mod values;
 
 pub use change::{Change, Class, changes};
 pub use model::{
-    Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Launcher, Manifest, Miner, Node,
-    Params, Pledge, Repo, Slot, State, Task, Workers,
+    Account, Api, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Launcher, Manifest, Miner,
+    Node, Params, Pledge, Repo, Senders, Slot, State, Task, Workers,
 };
 pub use problems::{Key, Origin, Place, Problem, Setting};
 pub use schema::schema;

@@ -3,7 +3,7 @@
 //! These types are made by `resolve` and by nothing else, and have no serde: the text form is `raw`'s.
 
 use super::values::{CpuSet, DatabaseUrl, Gpu};
-use crate::units::{AttoFil, Bytes, MinerId, RepoName, SectorSize, SlotName};
+use crate::units::{AttoFil, Bytes, MinerId, Multiaddr, PeerId, RepoName, SectorSize, SlotName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -57,6 +57,24 @@ pub struct Miner {
     pub sector_size: SectorSize,
     /// Where the actor comes from.
     pub identity: Identity,
+    /// Its libp2p identity on chain; `None` leaves what is there.
+    pub peer_id: Option<PeerId>,
+    /// Where the chain says that it is reached; `None` leaves what is there.
+    pub multiaddrs: Option<Vec<Multiaddr>>,
+    /// Who sends its messages.
+    pub senders: Senders,
+}
+
+/// Accounts that send messages about sectors, by kind, in order of preference; after them always the worker. Each is
+/// owner, worker or a control address of the actor, which the chain says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Senders {
+    /// Pre-commits.
+    pub precommit: Vec<String>,
+    /// Prove-commits.
+    pub commit: Vec<String>,
+    /// Terminations.
+    pub terminate: Vec<String>,
 }
 
 /// Where the miner actor comes from.
@@ -279,8 +297,35 @@ pub struct BatchRule {
 /// This machine on its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node {
-    /// Where `/metrics` is served.
+    /// Where `/metrics` and the StorageMiner API are served.
     pub address: SocketAddr,
+    /// What the API allows.
+    pub api: Api,
+}
+
+/// What the StorageMiner API allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// Nothing: it is not served.
+    Off,
+    /// Looking.
+    Read,
+    /// Orders too.
+    Write,
+}
+
+impl Api {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Read, Self::Write];
+
+    /// The word of the manifest.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
 }
 
 /// The proof parameters.

@@ -3,7 +3,7 @@
 //! Everything is optional here, so that what is missing is reported together with what is wrong; words, units and
 //! agreement between keys are judged by `resolve`. Nothing outside this room sees these types.
 
-use super::model::{Launcher, Task};
+use super::model::{Api, Launcher, Task};
 use crate::units::SectorSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -65,6 +65,10 @@ fn launcher_words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "enum": Launcher::ALL.map(Launcher::word) })
 }
 
+fn api_words(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": Api::ALL.map(Api::word) })
+}
+
 fn task_words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array", "items": { "enum": Task::ALL.map(Task::word) }, "minItems": 1
@@ -123,6 +127,25 @@ pub struct RawMiner {
     pub create: Option<RawCreate>,
     /// The actor is in the genesis block of a network.
     pub genesis: Option<RawGenesis>,
+    /// Its libp2p peer id on chain, such as 12D3KooW…. Absent: what the chain has stays.
+    pub peer_id: Option<Text>,
+    /// Where the chain says that it is reached, such as /ip4/203.0.113.7/tcp/24001. Absent: what the chain has stays.
+    pub multiaddrs: Option<Vec<String>>,
+    /// Who sends its messages. Default: the worker.
+    pub senders: Option<RawSenders>,
+}
+
+/// Accounts that send messages: owner, worker or control addresses of the actor. Of each list the first is used whose
+/// key is in the node's wallet and that can pay; after them always the worker.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSenders {
+    /// Of pre-commits.
+    pub precommit: Option<Vec<String>>,
+    /// Of prove-commits.
+    pub commit: Option<Vec<String>>,
+    /// Of terminations.
+    pub terminate: Option<Vec<String>>,
 }
 
 /// Accounts of a new actor.
@@ -282,8 +305,11 @@ pub struct RawBatchRule {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawNode {
-    /// IP address and port to listen on for those who read metrics, such as 10.0.0.2:3456.
+    /// IP address and port to listen on for those who read metrics or use the StorageMiner API, such as 10.0.0.2:3456.
     pub address: Option<String>,
+    /// What Lotus's StorageMiner API allows there. read: looking. write: orders too, with a token. off: it is not served.
+    #[schemars(schema_with = "api_words")]
+    pub api: Option<Text>,
 }
 
 /// The proof parameters.

@@ -3,17 +3,17 @@
 
 use super::{
     equipment::{repos, slots},
+    identity::miner,
     model::{
-        Account, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Identity, Launcher, Manifest, Miner,
-        Node, Params, Pledge, Repo, Slot, State, Task, Workers,
+        Api, Batch, BatchRule, Chain, ChainSource, Control, Endpoint, Fees, Launcher, Manifest, Miner, Node, Params,
+        Pledge, Repo, Slot, State, Task, Workers,
     },
     problems::{Key, Setting},
     raw,
     reader::Reader,
     values::{self, DatabaseUrl, parse_amount, parse_duration},
 };
-use crate::units::{BadUnit, Bytes, MinerId, RepoName, SectorSize, SlotName};
-use fvm_shared::address::Protocol;
+use crate::units::{BadUnit, Bytes, RepoName, SectorSize, SlotName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -111,93 +111,6 @@ impl Sections {
             control: control?,
         })
     }
-}
-
-fn miner(reader: &mut Reader<'_>, raw: raw::RawMiner) -> Option<Miner> {
-    let raw::RawMiner { sector_size, actor, create, genesis } = raw;
-    let at = Key::of("miner");
-    let key = at.name("sector_size");
-    let words = SectorSize::ALL.map(|size| (size.to_string(), size));
-    let words = words.each_ref().map(|(word, size)| (word.as_str(), *size));
-    let sector_size = reader.required(&key, sector_size, &words.map(|(word, _)| word).join(" "));
-    let sector_size = sector_size.and_then(|text| reader.word(&key, &text.0, "a sector size", &words));
-
-    let given = [actor.is_some(), create.is_some(), genesis.is_some()];
-    let ways = ["actor", "create", "genesis"].map(|way| at.name(way));
-    let one_of = "exactly one of actor, create and genesis";
-    let identity = match (actor, create, genesis) {
-        (Some(actor), None, None) => reader.parse(&at.name("actor"), &actor.0, MinerId::from_str).map(Identity::Attach),
-        (None, Some(raw), None) => created(reader, &at.name("create"), raw),
-        (None, None, Some(raw)) => genesis_actor(reader, &at.name("genesis"), raw),
-        (None, None, None) => {
-            if !ways.iter().any(|way| reader.is_dealt_with(way)) {
-                let problem = reader.about_table(&at, "does not say where the actor comes from").accepted(one_of);
-                reader.refuse(&at.name("actor"), problem);
-            }
-            None
-        }
-        (_, _, _) => {
-            let second = ways.iter().zip(given).filter(|(_, given)| *given).map(|(way, _)| way).nth(1);
-            if let Some(way) = second {
-                let problem = reader.about_table(way, "is one answer too many").accepted(one_of);
-                reader.refuse(way, problem);
-            }
-            None
-        }
-    };
-    Some(Miner { sector_size: sector_size?, identity: identity? })
-}
-
-fn created(reader: &mut Reader<'_>, at: &Key, raw: raw::RawCreate) -> Option<Identity> {
-    let raw::RawCreate { owner, worker } = raw;
-    let accepted = "default, or an address f0…, f1…, f3…";
-    let key = at.name("owner");
-    let owner = reader.required(&key, owner, accepted);
-    let owner = owner.and_then(|text| match text.0.as_str() {
-        "default" => Some(Account::Default),
-        "new" => {
-            let problem = reader.about(&key, "is for the worker only: the owner's key is yours to keep");
-            reader.refuse(&key, problem.accepted(accepted));
-            None
-        }
-        address => {
-            let (address, _) = reader.parse(&key, address, values::parse_address)?;
-            Some(Account::Address(address))
-        }
-    });
-    let accepted = "default, new, or a BLS address f3… (or its f0…)";
-    let key = at.name("worker");
-    let worker = reader.required(&key, worker, accepted);
-    let worker = worker.and_then(|text| match text.0.as_str() {
-        "default" => Some(Account::Default),
-        "new" => Some(Account::New),
-        address => {
-            let (address, protocol) = reader.parse(&key, address, values::parse_address)?;
-            if protocol == Protocol::Secp256k1 {
-                let problem = reader.about(&key, "cannot be a worker: the network wants a BLS key").accepted(accepted);
-                reader.refuse(&key, problem);
-                return None;
-            }
-            Some(Account::Address(address))
-        }
-    });
-    Some(Identity::Create { owner: owner?, worker: worker? })
-}
-
-fn genesis_actor(reader: &mut Reader<'_>, at: &Key, raw: raw::RawGenesis) -> Option<Identity> {
-    let raw::RawGenesis { actor, presealed, metadata } = raw;
-    let key = at.name("actor");
-    let actor = reader.required(&key, actor, "an actor id address such as t01000");
-    let actor = actor.and_then(|text| reader.parse(&key, &text.0, MinerId::from_str));
-    let key = at.name("presealed");
-    let folders = reader.required(&key, presealed, "a list of folders");
-    let presealed = folders.and_then(|folders| {
-        folders.iter().enumerate().map(|(index, text)| reader.path(&key.item(index), text)).collect()
-    });
-    let key = at.name("metadata");
-    let metadata = reader.required(&key, metadata, "the path of the JSON file that the pre-seal tool wrote");
-    let metadata = metadata.and_then(|text| reader.path(&key, &text));
-    Some(Identity::Genesis { actor: actor?, presealed: presealed?, metadata: metadata? })
 }
 
 fn chain(reader: &mut Reader<'_>, raw: raw::RawChain) -> Option<Chain> {
@@ -391,12 +304,14 @@ fn batch_rule(reader: &mut Reader<'_>, at: &str, raw: raw::RawBatchRule, most: u
 }
 
 fn node(reader: &mut Reader<'_>, raw: Option<raw::RawNode>) -> Option<Option<Node>> {
-    let Some(raw::RawNode { address }) = raw else { return Some(None) };
+    let Some(raw::RawNode { address, api }) = raw else { return Some(None) };
+    let words = Api::ALL.map(|api| (api.word(), api));
+    let api = api.and_then(|text| reader.word(&Key::of("node.api"), &text.0, "what the API allows", &words));
     let key = Key::of("node.address");
     let accepted = "an IP address and a port, such as 10.0.0.2:3456";
     let address = reader.required(&key, address, accepted)?;
     match address.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.port() != 0 => Some(Some(Node { address })),
+        Ok(address) if address.port() != 0 => Some(Some(Node { address, api: api? })),
         Ok(_) | Err(_) => {
             let problem = reader.about(&key, "is not an address to listen on").accepted(accepted);
             reader.refuse(&key, problem);

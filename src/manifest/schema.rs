@@ -16,6 +16,7 @@ pub fn schema() -> Value {
         ("", defaults::SECTIONS),
         ("/properties/repo/additionalProperties", defaults::REPO),
         ("/properties/slot/additionalProperties", defaults::SLOT),
+        ("/properties/node", defaults::NODE),
     ] {
         if let (Some(table), Ok(given)) = (schema.pointer_mut(pointer), toml::from_str(text)) {
             write_defaults(table, &given);

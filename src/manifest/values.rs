@@ -277,6 +277,15 @@ pub fn parse_address(s: &str) -> Result<(String, Protocol), BadUnit> {
     }
 }
 
+/// An account that sends messages, checksum verified.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_sender(s: &str) -> Result<(String, Protocol), BadUnit> {
+    let wanted = "an account: an address f0…, f1… or f3… whose checksum is right";
+    parse_address(s).map_err(|_| bad(s, wanted))
+}
+
 /// The path against `cwd`, with `.` and `..` resolved by name only (a manifest is read without looking at disks).
 pub fn absolute(path: &str, cwd: &Path) -> PathBuf {
     let mut out = PathBuf::new();

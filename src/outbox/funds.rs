@@ -12,7 +12,7 @@ pub struct Ledger {
 
 /// More is wanted than there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{missing} more in the worker's wallet (it holds {balance}, {claimed} of it is spoken for)")]
+#[error("{missing} more (it holds {balance}, {claimed} of it is spoken for)")]
 pub struct Short {
     /// How much more is needed.
     pub missing: AttoFil,

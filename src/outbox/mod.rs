@@ -9,9 +9,11 @@
 
 mod fees;
 mod funds;
+mod senders;
 
 pub use fees::{FeeRule, Reprice, cap, reprice};
 pub use funds::{Ledger, Short};
+pub use senders::{Account, Accounts, Unfit};
 
 use crate::{
     sector::{MessageId, State},
@@ -101,12 +103,21 @@ pub enum Fate {
     Overtaken,
 }
 
+/// Why a message is given up that a node had taken.
+pub const OVERTAKEN: &str = "another message took its nonce";
+
 /// What a message is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {
+    /// Nothing, sent to a key that the chain has never seen, so that it becomes an account.
+    NewAccount,
     /// CreateMiner.
     CreateMiner,
+    /// ChangePeerID.
+    ChangePeerId,
+    /// ChangeMultiaddrs.
+    ChangeMultiaddrs,
     /// PreCommitSectorBatch2.
     PreCommit,
     /// ProveCommitSectors3.
@@ -117,22 +128,41 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::CreateMiner, Self::PreCommit, Self::Commit, Self::Terminate];
+    pub const ALL: [Self; 7] = [
+        Self::NewAccount,
+        Self::CreateMiner,
+        Self::ChangePeerId,
+        Self::ChangeMultiaddrs,
+        Self::PreCommit,
+        Self::Commit,
+        Self::Terminate,
+    ];
 
     /// The name as stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::NewAccount => "new_account",
             Self::CreateMiner => "create_miner",
+            Self::ChangePeerId => "change_peer_id",
+            Self::ChangeMultiaddrs => "change_multiaddrs",
             Self::PreCommit => "pre_commit",
             Self::Commit => "commit",
             Self::Terminate => "terminate",
         }
     }
 
+    /// Messages on the way to a miner: sent and followed by the steps of that way, before there is anything to plan.
+    pub const fn is_of_creation(self) -> bool {
+        match self {
+            Self::NewAccount | Self::CreateMiner => true,
+            Self::ChangePeerId | Self::ChangeMultiaddrs | Self::PreCommit | Self::Commit | Self::Terminate => false,
+        }
+    }
+
     /// The state in which a sector waits for such a message to land; `None` for a message about no sector.
     pub const fn awaits(self) -> Option<State> {
         match self {
-            Self::CreateMiner => None,
+            Self::NewAccount | Self::CreateMiner | Self::ChangePeerId | Self::ChangeMultiaddrs => None,
             Self::PreCommit => Some(State::WaitSeed),
             Self::Commit => Some(State::CommitWait),
             Self::Terminate => Some(State::Terminating),
@@ -142,7 +172,7 @@ impl MessageKind {
     /// The state in which a sector waits for a place in such a message; `None` for a message about no sector.
     pub const fn collects(self) -> Option<State> {
         match self {
-            Self::CreateMiner => None,
+            Self::NewAccount | Self::CreateMiner | Self::ChangePeerId | Self::ChangeMultiaddrs => None,
             Self::PreCommit => Some(State::PreCommitting),
             Self::Commit => Some(State::Committing),
             Self::Terminate => Some(State::Terminating),

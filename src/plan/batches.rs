@@ -4,9 +4,9 @@
 //! enough, when nobody else can come, or when a deadline is near; with as many of its sectors as can be paid for, the
 //! most urgent first.
 
-use super::{Action, BatchRule, BatchSeen, Desired, Funds, Observed, Plan, SectorSeen, Subject};
+use super::{Action, BatchRule, BatchSeen, Costs, Desired, Funds, Observed, Plan, SectorSeen, Subject, purse::Purse};
 use crate::{
-    outbox::{Batch, BatchState, FeeRule, Ledger, MessageKind, cap, reprice},
+    outbox::{Batch, BatchState, FeeRule, MessageKind, Short, cap, reprice},
     sector::{MessageId, Record, State, WakeUp, deadlines::nearest},
     units::{AttoFil, SectorNumber},
 };
@@ -23,18 +23,19 @@ pub(super) fn plan(desired: &Desired, observed: &Observed, ready: &Ready<'_>, pl
     let desk = Desk { desired, observed };
     desk.join(ready, plan);
     let mut aggregate = Vec::new();
-    let mut ledger = desk.ledger(ready);
+    let mut purse = desk.purse(ready);
     // what is owed comes first: a deposit that no pledge follows is burnt
     for kind in [MessageKind::Terminate, MessageKind::Commit, MessageKind::PreCommit] {
         let mut paid = BTreeSet::new();
         for (id, seen) in desk.batches(kind) {
-            paid.extend(desk.seal(id, seen, ready, ledger.as_mut(), plan, &mut aggregate));
+            paid.extend(desk.seal(id, seen, ready, purse.as_mut(), plan, &mut aggregate));
         }
-        if let (MessageKind::Commit, Some(ledger)) = (kind, &mut ledger) {
+        if let (MessageKind::Commit, Some(purse)) = (kind, &mut purse) {
             // what is not sent now will be: no new deposit takes it
             let wanting = ready.get(&kind).into_iter().flatten().map(|seen| &seen.record);
             let unpaid = wanting.filter(|record| !paid.contains(&record.number));
-            unpaid.filter_map(|record| desk.price(kind, record)).for_each(|price| ledger.reserve(price));
+            let prices = unpaid.filter_map(|record| desk.price(kind, record));
+            prices.for_each(|(price, _)| purse.reserve(kind, price));
         }
     }
     for (id, seen) in observed.batches.iter().filter(|(_, seen)| !seen.busy) {
@@ -52,15 +53,24 @@ impl<'a> Desk<'a> {
     fn rule(&self, kind: MessageKind) -> BatchRule {
         match kind {
             MessageKind::PreCommit => self.desired.precommit,
-            MessageKind::Commit | MessageKind::CreateMiner => self.desired.commit,
-            MessageKind::Terminate => TERMINATIONS,
+            MessageKind::Commit => self.desired.commit,
+            MessageKind::Terminate
+            | MessageKind::NewAccount
+            | MessageKind::CreateMiner
+            | MessageKind::ChangePeerId
+            | MessageKind::ChangeMultiaddrs => AT_ONCE,
         }
     }
 
     fn fees(&self, kind: MessageKind) -> &FeeRule {
         match kind {
             MessageKind::PreCommit => &self.desired.precommit_fees,
-            MessageKind::Commit | MessageKind::CreateMiner | MessageKind::Terminate => &self.desired.commit_fees,
+            MessageKind::Commit
+            | MessageKind::Terminate
+            | MessageKind::NewAccount
+            | MessageKind::CreateMiner
+            | MessageKind::ChangePeerId
+            | MessageKind::ChangeMultiaddrs => &self.desired.commit_fees,
         }
     }
 
@@ -102,13 +112,15 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// What the worker's wallet has left for new messages: without those under way, and without the pledge of every
-    /// sector whose pre-commit is sent or landed. `None` until it was read.
-    fn ledger(&self, ready: &Ready<'_>) -> Option<Ledger> {
-        let Funds { balance, costs } = self.observed.funds;
-        let mut ledger = Ledger::new(balance?);
-        for seen in self.observed.batches.values() {
-            ledger.reserve(seen.batch.claims(cap(self.fees(seen.batch.kind), None)));
+    /// What the wallets have left for new messages: without those under way, and without the pledge of every sector
+    /// whose pre-commit is sent or landed. `None` until they were read.
+    fn purse(&self, ready: &Ready<'_>) -> Option<Purse<'a>> {
+        let Funds { accounts, costs } = &self.observed.funds;
+        let mut purse = Purse::new(accounts.as_ref()?, &self.desired.senders);
+        for BatchSeen { batch, .. } in self.observed.batches.values() {
+            if let Some(message) = &batch.message {
+                purse.reserve_of(&message.from, batch.claims(cap(self.fees(batch.kind), None)));
+            }
         }
         let asking: BTreeSet<_> =
             ready.get(&MessageKind::Commit).into_iter().flatten().map(|seen| seen.record.number).collect();
@@ -138,25 +150,30 @@ impl<'a> Desk<'a> {
             // a message that is being composed has no row of its own yet
             let composing = self.batches(MessageKind::PreCommit).into_iter().filter(|(_, seen)| seen.busy);
             let composing: usize = composing.map(|(_, seen)| seen.batch.sectors.len()).sum();
-            ledger.reserve(times(costs.deposit.max(costs.pledge), composing));
+            purse.reserve(MessageKind::PreCommit, times(costs.deposit, composing));
             let owing = self.observed.sectors.values().map(|seen| &seen.record).filter(owing).count();
-            let each = costs.pledge.checked_sub(costs.deposit).unwrap_or(AttoFil::ZERO).max(AttoFil::ZERO);
-            ledger.reserve(times(each, owing));
+            purse.reserve(MessageKind::Commit, times(owed(costs), owing.saturating_add(composing)));
         }
-        Some(ledger)
+        Some(purse)
     }
 
-    /// What one sector of a new message of this kind takes of the wallet, what must follow later included.
-    fn price(&self, kind: MessageKind, record: &Record) -> Option<AttoFil> {
+    /// What one sector of a new message of this kind takes of its sender's wallet, and what must follow later with its
+    /// proof.
+    fn price(&self, kind: MessageKind, record: &Record) -> Option<(AttoFil, AttoFil)> {
         let costs = self.observed.funds.costs;
         match kind {
-            MessageKind::PreCommit => costs.map(|costs| costs.deposit.max(costs.pledge)),
+            MessageKind::PreCommit => costs.map(|costs| (costs.deposit, owed(&costs))),
             MessageKind::Commit => costs.map(|costs| {
                 let landed = record.precommit.as_ref().and_then(|p| p.landed.as_ref());
                 let deposit = landed.map_or(AttoFil::ZERO, |landed| landed.deposit);
-                costs.pledge.checked_sub(deposit).unwrap_or(costs.pledge).max(AttoFil::ZERO)
+                let missing = costs.pledge.checked_sub(deposit).unwrap_or(costs.pledge).max(AttoFil::ZERO);
+                (missing, AttoFil::ZERO)
             }),
-            MessageKind::Terminate | MessageKind::CreateMiner => Some(AttoFil::ZERO),
+            MessageKind::Terminate
+            | MessageKind::NewAccount
+            | MessageKind::CreateMiner
+            | MessageKind::ChangePeerId
+            | MessageKind::ChangeMultiaddrs => Some((AttoFil::ZERO, AttoFil::ZERO)),
         }
     }
 
@@ -166,7 +183,7 @@ impl<'a> Desk<'a> {
         id: &MessageId,
         seen: &BatchSeen,
         ready: &Ready<'_>,
-        ledger: Option<&mut Ledger>,
+        purse: Option<&mut Purse<'a>>,
         plan: &mut Plan,
         aggregate: &mut ToAggregate,
     ) -> Vec<SectorNumber> {
@@ -203,44 +220,38 @@ impl<'a> Desk<'a> {
         members.sort_by_key(|member| (self.slack_of(&member.record).unwrap_or(i64::MAX), member.record.number));
         hold_all(&members.split_off(members.len().min(rule.max.max(1))), "the next message", plan);
         let max_fee = cap(self.fees(kind), self.nearest(&batch.sectors));
-        let Some(ledger) = ledger else {
+        let Some(purse) = purse else {
             hold_all(&members, "the worker's balance to be read", plan);
             return Vec::new();
         };
-        let mut trial = *ledger;
-        let mut paid: Vec<SectorNumber> = Vec::with_capacity(members.len());
-        let mut short = trial.claim(max_fee).err();
-        for member in &members {
-            if short.is_some() {
-                break;
+        if purse.senders(kind).is_empty() {
+            for member in members {
+                plan.hold(Subject::Sector(member.record.number), NO_KEY, WakeUp::Operator);
             }
-            let Some(price) = self.price(kind, &member.record) else {
-                hold_all(&members, "the price of a sector to be read from the chain", plan);
-                return Vec::new();
-            };
-            match trial.claim(price) {
-                Ok(()) => paid.push(member.record.number),
-                Err(missing) => short = Some(missing),
-            }
+            return Vec::new();
         }
-        if let Some(missing) = short {
-            let unpaid: Vec<_> = members.into_iter().filter(|m| !paid.contains(&m.record.number)).collect();
-            let reason = format!("funds: {missing}");
-            for member in unpaid {
-                plan.hold(Subject::Sector(member.record.number), reason.clone(), WakeUp::Funds);
-            }
+        let Some(prices) = members.iter().map(|member| self.price(kind, &member.record)).collect::<Option<Vec<_>>>()
+        else {
+            hold_all(&members, "the price of a sector to be read from the chain", plan);
+            return Vec::new();
+        };
+        let Some(Payment { after, from, paid, short }) = pay(purse, kind, &prices, max_fee) else { return Vec::new() };
+        for member in members.split_off(paid) {
+            let reason = format!("funds: {}", short.as_deref().unwrap_or("more in the worker's wallet"));
+            plan.hold(Subject::Sector(member.record.number), reason, WakeUp::Funds);
         }
+        let mut paid: Vec<SectorNumber> = members.iter().map(|member| member.record.number).collect();
         if paid.is_empty() {
             return paid;
         }
-        *ledger = trial;
+        *purse = after;
         paid.sort_unstable();
         // near a deadline nobody waits for a worker: each sector goes with its own proof
         if kind == MessageKind::Commit && !self.near(kind, &batch.sectors) && self.wants_aggregate(seen, &paid) {
             aggregate.push((id.clone(), paid.clone()));
             return paid;
         }
-        plan.actions.push(Action::Seal { batch: id.clone(), sectors: paid.clone(), max_fee });
+        plan.actions.push(Action::Seal { batch: id.clone(), sectors: paid.clone(), from: from.to_owned(), max_fee });
         paid
     }
 
@@ -302,6 +313,10 @@ impl<'a> Desk<'a> {
         let gone = seen.gone_since.is_some_and(|since| chain.head.since(since) >= confidence);
         match (&batch.state, &batch.sent) {
             (BatchState::Sealed, _) => {
+                let unsigned = batch.message.as_ref().filter(|message| self.lacks_key(&message.from));
+                if unsigned.is_some() {
+                    return plan.hold(about, NO_KEY, WakeUp::Operator);
+                }
                 let dear = self.desired.base_fee_ceiling.filter(|ceiling| self.observed.base_fee > *ceiling);
                 match (later, dear) {
                     (Some(at), _) => plan.hold(about, "the next attempt to send it", WakeUp::Time(at)),
@@ -331,6 +346,12 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Whether the node is known not to be able to sign for this account.
+    fn lacks_key(&self, from: &str) -> bool {
+        let accounts = self.observed.funds.accounts.as_ref();
+        accounts.and_then(|accounts| accounts.find(from)).is_some_and(|account| !account.in_wallet)
+    }
+
     fn slack_of(&self, record: &Record) -> Option<i64> {
         nearest(record, self.observed.chain?, &self.desired.policy).map(|deadline| deadline.slack)
     }
@@ -357,7 +378,72 @@ fn hold_all(members: &[&SectorSeen], reason: &str, plan: &mut Plan) {
 pub const NETWORKS: std::ops::RangeInclusive<u32> = 25..=29;
 
 /// An operator asked for it: nothing is waited for. Source of the limit: sealing-fsm 2.10.
-const TERMINATIONS: BatchRule = BatchRule { max: 100, wait_ms: 0 };
+const AT_ONCE: BatchRule = BatchRule { max: 100, wait_ms: 0 };
+
+/// What messages wait for that nobody can sign; which key it is, the alarm says.
+const NO_KEY: &str = "a key of the miner in the node's wallet";
+
+/// A message that can be paid for.
+struct Payment<'a> {
+    /// What is left then.
+    after: Purse<'a>,
+    /// Who sends it.
+    from: &'a str,
+    /// For how many sectors it pays, of the first on.
+    paid: usize,
+    /// What is missing for the next one, and where.
+    short: Option<String>,
+}
+
+/// Chooses who sends a message for sectors of these prices: the first who can pay for all of them, else who can pay for
+/// the most. `None` when nobody can send.
+fn pay<'a>(
+    purse: &Purse<'a>,
+    kind: MessageKind,
+    prices: &[(AttoFil, AttoFil)],
+    max_fee: AttoFil,
+) -> Option<Payment<'a>> {
+    let mut best: Option<Payment<'a>> = None;
+    for sender in purse.senders(kind) {
+        let payment = pay_from(purse, &sender.id, prices, max_fee);
+        if best.as_ref().is_none_or(|best| payment.paid > best.paid) {
+            best = Some(payment);
+        }
+    }
+    best
+}
+
+fn pay_from<'a>(purse: &Purse<'a>, from: &'a str, prices: &[(AttoFil, AttoFil)], max_fee: AttoFil) -> Payment<'a> {
+    let mut payment = Payment { after: purse.clone(), from, paid: 0, short: None };
+    let missing = |short: Short, id: &str| {
+        let Short { missing, balance, claimed } = short;
+        format!("{missing} more in {} (it holds {balance}, {claimed} of it is spoken for)", purse.words(id))
+    };
+    if let Err(short) = payment.after.claim_of(from, max_fee) {
+        payment.short = Some(missing(short, from));
+        return payment;
+    }
+    for (now, later) in prices {
+        let mut trial = payment.after.clone();
+        if let Err(short) = trial.claim_of(from, *now) {
+            payment.short = Some(missing(short, from));
+            break;
+        }
+        if *later > AttoFil::ZERO
+            && let Err((id, short)) = trial.claim(MessageKind::Commit, *later)
+        {
+            payment.short = Some(missing(short, &id));
+            break;
+        }
+        (payment.after, payment.paid) = (trial, payment.paid.saturating_add(1));
+    }
+    payment
+}
+
+/// What a sector locks with its proof, beyond the deposit.
+fn owed(costs: &Costs) -> AttoFil {
+    costs.pledge.checked_sub(costs.deposit).unwrap_or(AttoFil::ZERO).max(AttoFil::ZERO)
+}
 
 fn times(amount: AttoFil, count: usize) -> AttoFil {
     let count = i128::try_from(count).unwrap_or(i128::MAX);

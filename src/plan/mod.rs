@@ -5,11 +5,13 @@
 //! it touches; a failed one is planned again. Nothing that is not declared is ever touched.
 
 mod batches;
+mod contact;
 pub mod cores;
 mod gpus;
 mod held;
 mod memory;
 mod observed;
+mod purse;
 mod sectors;
 mod setup;
 pub mod space;
@@ -17,6 +19,7 @@ pub mod space;
 mod tests;
 
 pub use batches::NETWORKS;
+pub use contact::{Announced, Announcement, Contact, ContactSeen};
 pub use gpus::{Ask, GpuSeen, assign};
 pub use held::{Held, HeldSlots, How, Place};
 pub use memory::MemorySeen;
@@ -99,8 +102,17 @@ pub enum Action {
         batch: MessageId,
         /// The sectors.
         sectors: Vec<SectorNumber>,
+        /// The id address of its sender.
+        from: String,
         /// The most its gas may cost.
         max_fee: AttoFil,
+    },
+    /// Record the message that changes what the chain says of the miner.
+    Announce {
+        /// What the chain is to say.
+        what: Announcement,
+        /// The id address of the sender.
+        from: String,
     },
     /// Hand a sealed message to the node.
     Push {
@@ -134,6 +146,7 @@ impl Action {
             | Self::Join { .. }
             | Self::Aggregate { .. }
             | Self::Seal { .. }
+            | Self::Announce { .. }
             | Self::Push { .. }
             | Self::Resend(_)
             | Self::Reprice { .. } => false,
@@ -164,6 +177,7 @@ impl fmt::Display for Action {
             Self::Seal { batch, sectors, .. } => {
                 write!(f, "compose message {} for sectors {}", batch.0, list(sectors))
             }
+            Self::Announce { what, .. } => write!(f, "change what the chain says of the miner to {what}"),
             Self::Push { batch, .. } => write!(f, "send message {}", batch.0),
             Self::Resend(id) => write!(f, "send message {} again, which the node forgot", id.0),
             Self::Reprice { batch, gas } => {
@@ -233,6 +247,7 @@ impl Plan {
 pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
     setup::plan(desired, observed, &mut plan);
+    contact::plan(desired, observed, &mut plan);
     sectors::plan(desired, observed, &mut plan);
     plan
 }

@@ -1,11 +1,11 @@
 //! The two inputs of the planner: what the manifest wants, and what is.
 
-use super::{HeldSlots, MemorySeen, space::Room};
+use super::{ContactSeen, HeldSlots, MemorySeen, space::Room};
 use crate::{
-    manifest::{ChainSource, Manifest, Slot, Task},
-    outbox::{Batch, FeeRule},
+    manifest::{ChainSource, Manifest, Senders, Slot, Task},
+    outbox::{Accounts, Batch, FeeRule},
     sector::{ChainNow, Facts, MessageId, Policy, Record, Stage},
-    units::{AttoFil, Bytes, Epoch, RepoName, SectorNumber, SectorSize, SlotName, UnixMillis},
+    units::{AttoFil, Bytes, Epoch, Multiaddr, PeerId, RepoName, SectorNumber, SectorSize, SlotName, UnixMillis},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,6 +79,12 @@ pub struct Desired {
     pub precommit: BatchRule,
     /// Prove-commit batching.
     pub commit: BatchRule,
+    /// The miner's libp2p identity on chain; `None` for whatever it is.
+    pub peer_id: Option<PeerId>,
+    /// Where the chain is to say that it is reached; `None` for whatever it says.
+    pub multiaddrs: Option<Vec<Multiaddr>>,
+    /// Who sends its messages.
+    pub senders: Senders,
     /// Proofs are aggregated from this many on; `None` never.
     pub aggregate_from: Option<usize>,
     /// No message is sent while a gas unit costs more, unless a deadline is near.
@@ -136,6 +142,9 @@ impl Desired {
             max_in_flight: manifest.pledge.max_in_flight,
             precommit: rule(manifest.batch.precommit.max, manifest.batch.precommit.wait),
             commit: rule(manifest.batch.commit.max, manifest.batch.commit.wait),
+            peer_id: manifest.miner.peer_id.clone(),
+            multiaddrs: manifest.miner.multiaddrs.clone(),
+            senders: manifest.miner.senders.clone(),
             aggregate_from: manifest.batch.aggregate_from.and_then(|from| usize::try_from(from).ok()),
             base_fee_ceiling: fees.base_fee_ceiling,
             precommit_fees: fee_rule(fees.max_precommit),
@@ -277,10 +286,10 @@ pub struct BatchSeen {
 }
 
 /// What there is to spend, and what things cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Funds {
-    /// What the miner's worker account holds; `None` until it was read.
-    pub balance: Option<AttoFil>,
+    /// The accounts that can send and pay; `None` until they were read.
+    pub accounts: Option<Accounts>,
     /// `None` until they were read.
     pub costs: Option<Costs>,
 }
@@ -323,6 +332,8 @@ pub struct Observed {
     pub batches: BTreeMap<MessageId, BatchSeen>,
     /// What there is to spend.
     pub funds: Funds,
+    /// How the miner is reached.
+    pub contact: ContactSeen,
     /// Version of the network at the head; `None` until it was read.
     pub network_version: Option<u32>,
     /// Neither we nor the chain ever used this number or a higher one; `None` until the chain was asked.

@@ -1,7 +1,7 @@
 //! Everything that must be there before sectors can be sealed: repos, chain, miner, parameters, workers.
 
 use super::{Action, Desired, MinerSeen, Observed, ParamsSeen, Plan, RepoSeen, Subject};
-use crate::sector::WakeUp;
+use crate::{outbox::Accounts, sector::WakeUp};
 use std::collections::BTreeSet;
 
 pub(super) fn plan(desired: &Desired, observed: &Observed, plan: &mut Plan) {
@@ -55,7 +55,11 @@ fn chain(desired: &Desired, observed: &Observed, plan: &mut Plan) {
 
 fn miner(observed: &Observed, plan: &mut Plan) {
     match &observed.miner {
-        MinerSeen::Known => {}
+        MinerSeen::Known => {
+            // no message is tried by who cannot send it
+            let unfit = observed.funds.accounts.iter().flat_map(Accounts::unfit);
+            unfit.for_each(|unfit| plan.hold(Subject::Daemon, format!("the miner: {unfit}"), WakeUp::Operator));
+        }
         MinerSeen::Preparing { step } => plan.hold(Subject::Daemon, format!("the miner: {step}"), WakeUp::NextHead),
         MinerSeen::Failed { why, again } if *again > observed.now => {
             plan.hold(Subject::Daemon, format!("the miner: {why}"), WakeUp::Time(*again));

@@ -1,6 +1,7 @@
 //! Laws of the planner in random worlds, and the plans of one small world in full.
 
 mod batches;
+mod contact;
 mod limits;
 mod world;
 
@@ -40,6 +41,7 @@ fn sectors_of(action: &Action) -> Vec<SectorNumber> {
         | Action::PrepareMiner
         | Action::PrepareParams(_)
         | Action::StartWorker(_)
+        | Action::Announce { .. }
         | Action::Push { .. }
         | Action::Resend(_)
         | Action::Reprice { .. } => Vec::new(),
@@ -61,6 +63,7 @@ fn worker_of(action: &Action) -> Option<&Assignee> {
         | Action::DrawTicket(_)
         | Action::Join { .. }
         | Action::Seal { .. }
+        | Action::Announce { .. }
         | Action::Push { .. }
         | Action::Resend(_)
         | Action::Reprice { .. } => None,
@@ -151,6 +154,9 @@ proptest! {
                     for name in [repo, &record.repo] {
                         prop_assert!(matches!(observed.repos.get(name), Some(RepoSeen::Open(_))));
                     }
+                }
+                Action::Announce { what, .. } => {
+                    prop_assert!(desired.peer_id.is_some() || desired.multiaddrs.is_some(), "{}", what);
                 }
                 Action::Push { batch, .. } => {
                     prop_assert!(!observed.batches[batch].busy);
@@ -307,7 +313,7 @@ proptest! {
             Action::StartDevnet => 3,
             Action::PrepareMiner => 4,
             Action::PrepareParams(_) => 5,
-            Action::Record { .. } => 6,
+            Action::Announce { .. } | Action::Record { .. } => 6,
             Action::Join { .. } => 7,
             Action::Seal { .. } => 8,
             Action::Push { .. } | Action::Resend(_) | Action::Reprice { .. } => 9,
@@ -347,9 +353,10 @@ fn fresh() -> Observed {
         batches: BTreeMap::new(),
         quarantined: 0,
         funds: Funds {
-            balance: Some(AttoFil::from_atto(1_000_000_000_000_000_000_000)),
+            accounts: Some(world::worker_has(AttoFil::from_atto(1_000_000_000_000_000_000_000))),
             costs: Some(Costs { deposit: AttoFil::from_atto(3), pledge: AttoFil::from_atto(5) }),
         },
+        contact: ContactSeen::default(),
         network_version: Some(28),
         next_number: None,
         durations: BTreeMap::new(),

@@ -103,8 +103,23 @@ pub(super) fn list(repo: &Path) -> Result<Listing, RepoError> {
     Ok(listing)
 }
 
+/// What lies there of one sector.
+pub(super) fn kinds(repo: &Path, miner: MinerId, number: SectorNumber) -> Result<BTreeSet<Kind>, RepoError> {
+    let name = sector_file_name(miner, number);
+    let mut kinds = BTreeSet::new();
+    for kind in Kind::ALL {
+        let path = repo.join(kind.as_str()).join(&name);
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) => drop(kinds.insert(kind)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(RepoError::io("look at", &path)(error)),
+        }
+    }
+    Ok(kinds)
+}
+
 /// The sector a name stands for. Only the one spelling that [`sector_file_name`] gives is accepted.
-fn parse_name(name: &str) -> Option<(MinerId, SectorNumber)> {
+pub(super) fn parse_name(name: &str) -> Option<(MinerId, SectorNumber)> {
     let (miner, number) = name.strip_prefix("s-")?.split_once('-')?;
     let (miner, number) = (miner.parse().ok()?, number.parse().ok()?);
     (sector_file_name(miner, number) == name).then_some((miner, number))

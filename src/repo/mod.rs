@@ -4,6 +4,8 @@
 //! file. Nothing in this room deletes or overwrites sector data, and nothing decides where a sector goes.
 
 mod atomic;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod layout;
 mod lock;
 mod marker;
@@ -22,6 +24,7 @@ use crate::{
     worker::protocol::SectorFiles,
 };
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -164,6 +167,35 @@ fn open_with(declared: &Declared, mounts: impl FnOnce() -> Result<Mounts, RepoEr
     layout::ensure_folders(path)?;
     let id = marker::ensure(path, declared)?;
     Ok(Repo { declared: declared.clone(), id, lock })
+}
+
+/// What lies in the repo with this id at `path`, whoever has it open. As in [`Repo::sectors`] a missing file system is an
+/// error, never an empty list: the marker is not there then.
+///
+/// # Errors
+/// [`RepoError::Marker`] when another repo is there, or none; [`RepoError::Io`].
+pub fn sectors_at(path: &Path, id: &str) -> Result<Listing, RepoError> {
+    is_there(path, id)?;
+    layout::list(path)
+}
+
+/// The same of one sector.
+///
+/// # Errors
+/// As [`sectors_at`].
+pub fn files_at(path: &Path, id: &str, miner: MinerId, number: SectorNumber) -> Result<BTreeSet<Kind>, RepoError> {
+    is_there(path, id)?;
+    layout::kinds(path, miner, number)
+}
+
+fn is_there(path: &Path, id: &str) -> Result<(), RepoError> {
+    match marker::id_at(path)? {
+        found if found == id => Ok(()),
+        found => {
+            let why = format!("it is of another repo, {found}");
+            Err(RepoError::Marker { path: path.join(marker::FILE), why })
+        }
+    }
 }
 
 impl Repo {

@@ -95,6 +95,16 @@ fn a_marker_that_makes_no_sense_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_marker_with_a_number_that_would_lose_digits_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"{"ID":"theirs","Later":{"seed":[123456789012345678901234567890]}}"#;
+    fs::write(dir.path().join("sectorstore.json"), text).unwrap();
+    let error = open(&declared(dir.path())).unwrap_err();
+    assert!(matches!(&error, RepoError::Marker { why, .. } if why.contains("its key Later")), "{error}");
+    assert_eq!(fs::read_to_string(dir.path().join("sectorstore.json")).unwrap(), text);
+}
+
+#[test]
 fn a_second_opener_is_told_who_has_it_and_the_end_of_the_first_lets_it_in() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(&declared(dir.path())).unwrap();

@@ -5,6 +5,7 @@
 
 mod active;
 pub mod deadlines;
+pub mod exit_code;
 mod expiration;
 mod facts;
 mod machine;

@@ -6,6 +6,7 @@
 use super::{
     active,
     deadlines::{proof_missed, prove_by, prove_from, ticket_expired, ticket_too_short},
+    exit_code::{self, ILLEGAL_ARGUMENT, Remedy},
     facts::{ChainNow, Facts, MessageView, OnChainPreCommit},
     machine::{Event, EventKind, State},
     policy::{self, Policy, cooling, parked},
@@ -421,9 +422,6 @@ fn precommit_outstanding(record: &Record, facts: &Facts, chain: ChainNow, policy
     }
 }
 
-/// What an actor answers when a proof does not verify, and to other values it does not like.
-const ILLEGAL_ARGUMENT: i64 = 16;
-
 /// What a message that has no effect yet leads to: a wait, or the failure to send it.
 pub(super) fn outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, what: &str) -> Result<Next, Failure> {
     let doing = format!("sending the {what}");
@@ -444,9 +442,10 @@ pub(super) fn outstanding(facts: &Facts, chain: ChainNow, policy: &Policy, what:
             }
             let error = match exit_code {
                 0 => "the message executed but the chain does not show its effect on this sector".to_owned(),
-                6 => "the sender's funds did not suffice (exit code 6)".to_owned(),
-                7 => "the message ran out of gas (exit code 7)".to_owned(),
-                code => format!("the actor refused it with exit code {code}"),
+                code => match exit_code::remedy(*code) {
+                    Remedy::Resend => format!("{}; it is sent again with a fresh estimate", exit_code::words(*code)),
+                    Remedy::LookAgain => exit_code::words(*code),
+                },
             };
             Err(failure(Class::Chain, &doing, error))
         }

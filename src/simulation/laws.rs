@@ -84,6 +84,7 @@ impl Laws {
                 | Action::PrepareParams(_)
                 | Action::StartWorker(_)
                 | Action::CreateSector { .. }
+                | Action::Announce { .. }
                 | Action::Push { .. }
                 | Action::Resend(_)
                 | Action::Reprice { .. } => {}

@@ -3,8 +3,8 @@
 use super::dice::Dice;
 use crate::{
     chain::{
-        Allocated, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node, PreCommitInfo,
-        SectorInfo, Sent, TipSet, params::SectorPreCommitInfo,
+        Beneficiary, ChainError, Executed, Fate, Gas, Location, Message, MinerInfo, NetworkParams, Node,
+        PreCommitInfo, SectorInfo, SectorSet, Sent, TipSet, params::SectorPreCommitInfo,
     },
     devnet::{
         address,
@@ -306,6 +306,15 @@ impl Node for SimNode {
             control: Vec::new(),
             sector_size: miner.size,
             window_post_proof: miner.size.window_post_proof(),
+            peer_id: None,
+            multiaddrs: Vec::new(),
+            beneficiary: Beneficiary {
+                address: address::id(miner.owner),
+                quota: AttoFil::ZERO,
+                used: AttoFil::ZERO,
+                expiration: Epoch::new(0),
+                pending: None,
+            },
         })
     }
 
@@ -341,15 +350,14 @@ impl Node for SimNode {
         }))
     }
 
-    async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<Allocated, ChainError> {
+    async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
         let miner = self.call("StateMinerAllocated")?.miner(miner, at)?;
         Ok(miner.allocated.iter().copied().collect())
     }
 
-    async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<BTreeSet<SectorNumber>, ChainError> {
+    async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
         let miner = self.call("StateMinerFaults")?.miner(miner, at)?;
-        let faulty = miner.in_condition(Condition::Faulty).map(|(number, _)| SectorNumber::try_from(number).unwrap());
-        Ok(faulty.collect())
+        Ok(miner.in_condition(Condition::Faulty).map(|(number, _)| number).collect())
     }
 
     async fn precommit_deposit(&self, _: MinerId, _: &SectorPreCommitInfo, _: &TipSet) -> Result<AttoFil, ChainError> {
@@ -360,6 +368,18 @@ impl Node for SimNode {
     async fn initial_pledge(&self, _: i64, size: SectorSize, _: &TipSet) -> Result<AttoFil, ChainError> {
         self.call("StateMinerInitialPledgeForSector").map(drop)?;
         Ok(margin(pledge(size)))
+    }
+
+    async fn lookup_id(&self, address: &str, at: &TipSet) -> Result<Option<String>, ChainError> {
+        Ok(self.call("StateLookupID")?.state(at)?.resolve(address).map(address::id))
+    }
+
+    async fn account_key(&self, address: &str, at: &TipSet) -> Result<Option<String>, ChainError> {
+        Ok(self.call("StateAccountKey")?.state(at)?.key_address(address))
+    }
+
+    async fn has_key(&self, address: &str) -> Result<bool, ChainError> {
+        Ok(self.call("WalletHas")?.chain.wallets().any(|wallet| wallet == address))
     }
 
     async fn balance(&self, address: &str) -> Result<AttoFil, ChainError> {

@@ -472,7 +472,8 @@ impl Sim {
             quarantined: 0,
             network_version: view.and_then(|view| view.network_version),
             batches: observe::batches_seen(&memory.book, &memory.handling, &memory.batch_pauses),
-            funds: view.map_or_else(Funds::default, |view| Funds { balance: view.worker_balance, costs: view.costs }),
+            funds: view.map_or_else(Funds::default, observe::funds),
+            contact: plan::ContactSeen::default(),
             next_number: on_chain.map(|on_chain| ours.map_or(on_chain, |ours| ours.max(on_chain))),
             durations: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -511,8 +512,8 @@ impl Sim {
                     self.commit(change)?;
                 }
                 Action::Aggregate { batch, sectors, worker } => self.aggregate(batch, &sectors, worker)?,
-                Action::Seal { batch, sectors, max_fee } => {
-                    self.seal(batch, &sectors, max_fee);
+                Action::Seal { batch, sectors, from, max_fee } => {
+                    self.seal(batch, &sectors, from, max_fee);
                 }
                 Action::Push { batch, max_fee } => {
                     let Some(known) = self.memory.book.batches.get(&batch).cloned() else { continue };
@@ -526,6 +527,7 @@ impl Sim {
                 Action::OpenRepo(_)
                 | Action::StopWorker(_)
                 | Action::StartDevnet
+                | Action::Announce { .. }
                 | Action::PrepareMiner
                 | Action::PrepareParams(_)
                 | Action::StartWorker(_) => return Err(Cut::Broken(format!("everything is there: {action}"))),
@@ -572,14 +574,14 @@ impl Sim {
         Ok(())
     }
 
-    fn seal(&mut self, batch: MessageId, numbers: &[SectorNumber], max_fee: AttoFil) {
+    fn seal(&mut self, batch: MessageId, numbers: &[SectorNumber], from: String, max_fee: AttoFil) {
         let book = &self.memory.book;
         let Some(kind) = book.batches.get(&batch).map(|known| known.kind) else { return };
         let records = numbers.iter().filter_map(|number| book.records.get(number).cloned()).collect();
         let aggregate = book.aggregate_of(&batch, numbers).and_then(|made| made.as_deref().ok()).and_then(from_hex);
         self.memory.errand_of.extend(numbers);
         self.memory.handling.insert(batch.clone());
-        self.errand(What::Compose(Draught { batch, kind, records, aggregate, max_fee }));
+        self.errand(What::Compose(Draught { batch, kind, records, from, aggregate, max_fee }));
     }
 
     fn again(&mut self, id: MessageId, gas: Option<Gas>) {

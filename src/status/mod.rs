@@ -13,6 +13,7 @@ pub mod stake;
 pub mod text;
 mod trim;
 pub mod waiting;
+pub mod winning;
 pub mod words;
 
 use crate::{

@@ -82,6 +82,7 @@ pub fn is_simulated(snapshot: &Snapshot) -> bool {
 pub fn tone_of(state: &str) -> Tone {
     match state.parse::<State>() {
         Ok(State::Proving) => Tone::Green,
+        Ok(State::Terminating | State::Removing | State::Removed) => Tone::Cyan,
         Ok(state) if !state.is_failure() => Tone::Yellow,
         Ok(_) | Err(_) => Tone::Red,
     }

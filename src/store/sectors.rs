@@ -26,6 +26,19 @@ impl Store {
         self.read_all(&sql::SECTORS, record).await
     }
 
+    /// The number of sectors in each state that some are in, by the state's name. Reads no record, so it takes as long
+    /// for a hundred thousand as an index of them does.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn count_by_state(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let doing = "count the sectors";
+        let rows = sqlx::query(sql::COUNT_BY_STATE).fetch_all(&self.reader).await.map_err(failed(doing))?;
+        let unreadable = |error| StoreError::Unreadable { what: "sectors".to_owned(), error };
+        let one = |row: &AnyRow| Ok((text(row, "state")?.to_owned(), number(row, "number")?));
+        rows.iter().map(|row| one(row).map_err(unreadable)).collect()
+    }
+
     /// One sector; `None` when the number was never used.
     ///
     /// # Errors

@@ -44,6 +44,7 @@ macro_rules! store_suite {
 store_suite! {
     a_sector_comes_back_as_it_was,
     a_number_is_used_once,
+    sectors_are_counted_by_state,
     a_change_is_all_or_nothing,
     ten_racers_have_one_winner,
     an_event_in_the_wrong_state_is_only_noted,

@@ -18,7 +18,7 @@ use std::{
 #[serde(deny_unknown_fields)]
 pub struct Launch {
     protocol: u32,
-    args: Vec<String>,
+    pub(super) args: Vec<String>,
     env: BTreeMap<String, String>,
 }
 
@@ -48,7 +48,7 @@ impl Launch {
     }
 
     /// What the unit becomes: `told` is a variable of its own environment.
-    fn read(line: &[u8], told: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub(super) fn read(line: &[u8], told: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut launch: Self = serde_json::from_slice(line).map_err(|error| {
             format!("what to become cannot be understood ({error}): is the daemon of another version? restart it")
         })?;

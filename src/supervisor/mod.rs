@@ -10,6 +10,8 @@ mod adopt;
 mod attend;
 mod companion;
 mod exit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod launch;
 mod lines;
 mod link;

@@ -86,9 +86,24 @@ impl Key {
 
 /// The first line of a kept output.
 #[derive(Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     of: Key,
     hash: Hash32,
+}
+
+impl Head {
+    pub(super) fn of(key: &Key, output: &[u8]) -> Self {
+        Self { of: key.clone(), hash: files::hash_of_bytes(output) }
+    }
+}
+
+/// The output in a kept file, when it is whole and belongs to this key.
+pub(super) fn output_of(mut bytes: Vec<u8>, key: &Key) -> Option<Vec<u8>> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let output = bytes.split_off(end.saturating_add(1));
+    let matches = serde_json::from_slice(&bytes)
+        .is_ok_and(|Head { of, hash }| of == *key && hash == files::hash_of_bytes(&output));
+    matches.then_some(output)
 }
 
 /// Whose files are here.
@@ -103,7 +118,7 @@ pub enum Standing {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Manifest {
+pub(super) struct Manifest {
     version: u32,
     sector: SectorRef,
     wiping: bool,
@@ -191,20 +206,13 @@ impl Folder {
 
     /// The output that was kept for this key.
     pub fn kept(&self, what: Kept, key: &Key) -> Result<Option<Vec<u8>>, JobError> {
-        let path = self.path.join(what.file());
-        let Some(mut bytes) = read_if_there(&path)? else { return Ok(None) };
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
-        let output = bytes.split_off(end.saturating_add(1));
-        let matches = serde_json::from_slice(&bytes)
-            .is_ok_and(|Head { of, hash }| of == *key && hash == files::hash_of_bytes(&output));
-        Ok(matches.then_some(output))
+        Ok(read_if_there(&self.path.join(what.file()))?.and_then(|bytes| output_of(bytes, key)))
     }
 
     /// Keeps the output of a phase, durably.
     pub fn keep(&self, what: Kept, key: &Key, output: &[u8]) -> Result<(), JobError> {
         let path = self.path.join(what.file());
-        let head = Head { of: key.clone(), hash: files::hash_of_bytes(output) };
-        files::write_whole(&path, &[&to_json(&head, &path)?, b"\n", output])
+        files::write_whole(&path, &[&to_json(&Head::of(key, output), &path)?, b"\n", output])
     }
 
     /// Forgets outputs, durably: they are about to become untrue.

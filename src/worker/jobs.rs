@@ -449,7 +449,7 @@ fn kept_commitments(folder: &Folder, key: &Key) -> Result<Option<Sealed>, JobErr
     Ok(folder.kept(Kept::PreCommit2, key)?.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
-fn proof_bytes(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn proof_bytes(text: &[u8]) -> Option<Vec<u8>> {
     from_hex(std::str::from_utf8(text).ok()?)
 }
 

@@ -8,6 +8,8 @@ mod files;
 mod finalize;
 mod folder;
 mod footprint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod group;
 pub mod jobs;
 mod ledger;

@@ -45,6 +45,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("devnet", &["units", "error", "chain", "proofs", "clock", "repo", "sector"]),
     ("control", &["units", "sector", "status", "plan::Place", "clock"]),
+    // of the chain how it writes commitments and sets, and what it says of a sector; of the machine its memory
+    (
+        "api",
+        &[
+            "units",
+            "sector",
+            "status",
+            "plan::Assignee",
+            "control",
+            "chain::cids",
+            "chain::wire::BitField",
+            "chain::SectorInfo",
+            "host::memory",
+        ],
+    ),
     // facts about the machine, in the planner's words, held against the manifest
     ("host", &["units", "error", "manifest", "repo", "control", "clock", "plan", "supervisor::Places"]),
     ("daemon", &["*"]),

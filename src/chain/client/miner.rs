@@ -3,16 +3,11 @@
 use super::{Client, key};
 use crate::{
     chain::{
-        Allocated, ChainError, Funds, Location, MarketBalance, MinerInfo, Power, PreCommitInfo, ProvingDeadline,
-        SectorCount, SectorInfo, TipSet, cids, params, wire,
+        Beneficiary, ChainError, Funds, Location, MarketBalance, MinerInfo, Power, PreCommitInfo, SectorCount,
+        SectorInfo, SectorSet, TipSet, cids, params, wire,
     },
-    units::{AttoFil, Epoch, Hash32, MinerId, SectorNumber, SectorSize},
+    units::{AttoFil, Epoch, Hash32, MinerId, Multiaddr, SectorNumber, SectorSize},
 };
-use std::collections::BTreeSet;
-
-/// Above this many, a list of faults is a broken answer: a few bytes of run lengths can name 2^63 sectors, and the
-/// set must fit into memory. One exbibyte of 32 GiB sectors is this many.
-const MAX_FAULTS: u64 = 1 << 25;
 
 impl Client {
     /// Owner, worker, sector size.
@@ -23,6 +18,7 @@ impl Client {
         let method = "StateMinerInfo";
         let found: wire::MinerInfo = self.ask(method, (miner.to_address(), key(at))).await?;
         let size = SectorSize::ALL.into_iter().find(|size| size.bytes().as_u64() == found.sector_size);
+        let beneficiary = beneficiary(&found);
         Ok(MinerInfo {
             owner: found.owner,
             worker: found.worker,
@@ -31,6 +27,9 @@ impl Client {
                 ChainError::malformed(method, format!("sectors of {} bytes are of no known size", found.sector_size))
             })?,
             window_post_proof: found.window_post_proof_type,
+            peer_id: found.peer_id.and_then(|id| id.parse().ok()),
+            multiaddrs: found.multiaddrs.into_iter().map(|wire::Blob(bytes)| Multiaddr::of_chain(bytes)).collect(),
+            beneficiary,
         })
     }
 
@@ -71,18 +70,6 @@ impl Client {
         found.map(|found| sector(method, &found)).transpose()
     }
 
-    /// All proven sectors that have not ended, the faulty ones included.
-    ///
-    /// # Errors
-    /// See [`Client`]. An answer larger than the bounds (at about 100 000 sectors) is [`ChainError::Malformed`].
-    pub async fn active_sectors(&self, miner: MinerId, at: &TipSet) -> Result<Vec<SectorInfo>, ChainError> {
-        let method = "StateMinerSectors";
-        let every: Option<wire::BitField> = None;
-        let found: Option<Vec<wire::SectorOnChainInfo>> =
-            self.ask(method, (miner.to_address(), every, key(at))).await?;
-        found.unwrap_or_default().iter().map(|found| sector(method, found)).collect()
-    }
-
     /// Whether a sector number was ever used.
     ///
     /// # Errors
@@ -95,24 +82,16 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client`].
-    pub async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<Allocated, ChainError> {
-        let ranges = self.bit_field("StateMinerAllocated", miner, at).await?;
-        Ok(Allocated { ranges })
+    pub async fn allocated(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
+        self.bit_field("StateMinerAllocated", miner, at).await
     }
 
     /// The sectors that are faulty now.
     ///
     /// # Errors
     /// See [`Client`].
-    pub async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<BTreeSet<SectorNumber>, ChainError> {
-        let method = "StateMinerFaults";
-        let ranges = self.bit_field(method, miner, at).await?;
-        let count = ranges.iter().fold(0u64, |sum, (start, end)| sum.saturating_add(end.saturating_sub(*start)));
-        if count > MAX_FAULTS {
-            return Err(ChainError::malformed(method, format!("{count} faulty sectors are more than there can be")));
-        }
-        let numbers = ranges.into_iter().flat_map(|(start, end)| start..end);
-        numbers.map(|n| SectorNumber::try_from(n).map_err(|e| ChainError::malformed(method, e))).collect()
+    pub async fn faults(&self, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
+        self.bit_field("StateMinerFaults", miner, at).await
     }
 
     /// The deposit a pre-commit locks, the node's margin of a tenth included.
@@ -152,28 +131,23 @@ impl Client {
         self.ask("StateMinerInitialPledgeForSector", params).await
     }
 
-    /// What the miner actor can spend, vested rewards included.
-    ///
-    /// # Errors
-    /// See [`Client`].
-    pub async fn available_balance(&self, miner: MinerId, at: &TipSet) -> Result<AttoFil, ChainError> {
-        self.ask("StateMinerAvailableBalance", (miner.to_address(), key(at))).await
-    }
-
     /// Balance, locked and available funds.
     ///
     /// # Errors
     /// See [`Client`].
     pub async fn funds(&self, miner: MinerId, at: &TipSet) -> Result<Funds, ChainError> {
-        let found: wire::ActorState<wire::MinerState> =
-            self.ask("StateReadState", (miner.to_address(), key(at))).await?;
+        let method = "StateReadState";
+        let found: wire::ActorState<wire::MinerState> = self.ask(method, (miner.to_address(), key(at))).await?;
+        let wire::MinerState { pre_commit_deposits, locked_funds, fee_debt, initial_pledge } = found.state;
+        let held = [pre_commit_deposits, initial_pledge, locked_funds, fee_debt];
+        let available = held.into_iter().try_fold(found.balance, AttoFil::checked_sub);
         Ok(Funds {
             balance: found.balance,
-            pre_commit_deposits: found.state.pre_commit_deposits,
-            initial_pledge: found.state.initial_pledge,
-            vesting: found.state.locked_funds,
-            fee_debt: found.state.fee_debt,
-            available: self.available_balance(miner, at).await?,
+            pre_commit_deposits,
+            initial_pledge,
+            vesting: locked_funds,
+            fee_debt,
+            available: available.ok_or_else(|| ChainError::malformed(method, "its amounts are more than there is"))?,
         })
     }
 
@@ -199,16 +173,6 @@ impl Client {
     pub async fn sector_count(&self, miner: MinerId, at: &TipSet) -> Result<SectorCount, ChainError> {
         let found: wire::MinerSectors = self.ask("StateMinerSectorCount", (miner.to_address(), key(at))).await?;
         Ok(SectorCount { live: found.live, active: found.active, faulty: found.faulty })
-    }
-
-    /// The window that is open, or the next one.
-    ///
-    /// # Errors
-    /// See [`Client`].
-    pub async fn proving_deadline(&self, miner: MinerId, at: &TipSet) -> Result<ProvingDeadline, ChainError> {
-        let found: wire::ProvingDeadline = self.ask("StateMinerProvingDeadline", (miner.to_address(), key(at))).await?;
-        let wire::ProvingDeadline { index, open, close } = found;
-        Ok(ProvingDeadline { index, open: Epoch::new(open), close: Epoch::new(close) })
     }
 
     /// Where a sector is proven; `None` when it never was. A sector that ended keeps its place until the miner's
@@ -244,9 +208,23 @@ impl Client {
         Ok(MarketBalance { escrow: found.escrow, locked: found.locked })
     }
 
-    async fn bit_field(&self, method: &str, miner: MinerId, at: &TipSet) -> Result<Vec<(u64, u64)>, ChainError> {
+    async fn bit_field(&self, method: &str, miner: MinerId, at: &TipSet) -> Result<SectorSet, ChainError> {
         let found: wire::BitField = self.ask(method, (miner.to_address(), key(at))).await?;
-        found.to_ranges().ok_or_else(|| ChainError::malformed(method, "its run lengths pass 2^64"))
+        let set = found.to_ranges().and_then(SectorSet::of);
+        set.ok_or_else(|| ChainError::malformed(method, "it names a sector past 2^63-1, the last there can be"))
+    }
+}
+
+/// Its owner, unless the chain names another.
+fn beneficiary(found: &wire::MinerInfo) -> Beneficiary {
+    let named = Some(&found.beneficiary).filter(|address| !address.is_empty() && *address != "<empty>");
+    let term = found.beneficiary_term.as_ref();
+    Beneficiary {
+        address: named.unwrap_or(&found.owner).clone(),
+        quota: term.map_or(AttoFil::ZERO, |term| term.quota),
+        used: term.map_or(AttoFil::ZERO, |term| term.used_quota),
+        expiration: Epoch::new(term.map_or(0, |term| term.expiration)),
+        pending: found.pending_beneficiary_term.as_ref().map(|pending| pending.new_beneficiary.clone()),
     }
 }
 

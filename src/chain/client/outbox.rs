@@ -14,6 +14,9 @@ use uuid::Uuid;
 /// What Go prints for no address.
 const NO_ADDRESS: &str = "<empty>";
 
+/// Codes from this one on are of the method itself, and not of the protocol. Source: lotus-full-node-api 1.4.
+const APPLICATION: i64 = 1;
+
 /// Lotus' code for an actor that does not exist. Source: lotus-full-node-api 1.4.
 const ACTOR_NOT_FOUND: i64 = 11;
 
@@ -67,12 +70,16 @@ impl Client {
         }
     }
 
-    /// The key address of an account.
+    /// The key address of an account; `None` when there is no account at this address, but nothing or another actor.
     ///
     /// # Errors
     /// See [`Client`].
-    pub async fn account_key(&self, address: &str, at: &TipSet) -> Result<String, ChainError> {
-        self.ask("StateAccountKey", (address, key(at))).await
+    pub async fn account_key(&self, address: &str, at: &TipSet) -> Result<Option<String>, ChainError> {
+        match self.ask("StateAccountKey", (address, key(at))).await {
+            Ok(key) => Ok(Some(key)),
+            Err(ChainError::Refused { code, .. }) if code >= APPLICATION => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// What sending a message would cost, by executing it on the head. Nothing is sent.
@@ -154,7 +161,7 @@ impl Client {
         if messages::is_id(&from) {
             // in the pool the sender is always a key
             let account: String = self.ask("StateAccountKey", (&message.from, &head)).await?;
-            from = messages::parse_address(&account)?;
+            from = messages::parse_address(&account).map_err(|e| ChainError::malformed("StateAccountKey", e))?;
         }
         let to = messages::parse_address(&message.to)?;
         let pool: Option<Vec<wire::SignedMessage>> = self.ask("MpoolPending", (head,)).await?;

@@ -157,11 +157,65 @@ async fn sectors_one_none_and_all() {
     assert_eq!((found.number, found.pledge), (number(7), AttoFil::from_atto(77)));
     let (_node, client) = node("StateSectorGetInfo", Value::Null).await;
     assert_eq!(client.sector(MINER, number(7), &head()).await.unwrap(), None);
-    let (node_, client) = node("StateMinerSectors", json!([sector_json(1), sector_json(2)])).await;
-    assert_eq!(client.active_sectors(MINER, &head()).await.unwrap().len(), 2);
-    assert_eq!(node_.asked()[0].params, json!(["t01000", null, key_json()]));
-    let (_node, client) = node("StateMinerSectors", Value::Null).await;
-    assert_eq!(client.active_sectors(MINER, &head()).await.unwrap(), []);
+    let (node_, client) = node("StateMinerSectors", json!([sector_json(1), sector_json(3)])).await;
+    let ends = client.expirations(MINER, &[1, 2, 3, 7].map(number).into(), &head()).await.unwrap();
+    assert_eq!(ends.keys().copied().collect::<Vec<_>>(), [1, 3].map(number));
+    assert_eq!(node_.asked()[0].params, json!(["t01000", [1, 3, 3, 1], key_json()]));
+    let (node_, client) = node("StateMinerActiveSectors", json!([sector_json(3)])).await;
+    assert_eq!(client.active_sectors(MINER, &head()).await.unwrap(), [number(3)].into());
+    assert_eq!(node_.asked()[0].params, json!(["t01000", key_json()]));
+    for method in ["StateMinerSectors", "StateMinerActiveSectors"] {
+        let (_node, client) = node(method, Value::Null).await;
+        let none = match method {
+            "StateMinerSectors" => client.expirations(MINER, &[number(1)].into(), &head()).await.unwrap().len(),
+            _ => client.active_sectors(MINER, &head()).await.unwrap().len(),
+        };
+        assert_eq!(none, 0, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn many_sectors_are_asked_about_in_a_few_calls() {
+    let (node_, client) = node("StateMinerSectors", Value::Null).await;
+    let numbers = (1..=25_000).map(number).collect();
+    assert!(client.expirations(MINER, &numbers, &head()).await.unwrap().is_empty());
+    let filters: Vec<Value> = node_.asked().iter().map(|asked| asked.params[1].clone()).collect();
+    assert_eq!(filters, [json!([1, 10_000]), json!([10_001, 10_000]), json!([20_001, 5_000])]);
+    assert!(client.expirations(MINER, &[].into(), &head()).await.unwrap().is_empty());
+    assert_eq!(node_.asked().len(), 3, "nothing is asked about nothing");
+}
+
+#[tokio::test]
+async fn what_is_due_is_counted_and_not_listed() {
+    let deadline =
+        |posted: Value, fee: &str| json!({"PostSubmissions": posted, "DisputableProofCount": 1, "DailyFee": fee});
+    let (_node, client) =
+        node("StateMinerDeadlines", json!([deadline(json!([0]), "0"), deadline(json!([0, 2]), "7")])).await;
+    let found = client.deadlines(MINER, &head()).await.unwrap();
+    let told: Vec<_> = found.iter().map(|deadline| (deadline.posted, deadline.daily_fee.as_atto())).collect();
+    assert_eq!(told, [(0, 0), (2, 7)]);
+    let partition = json!({"AllSectors": [0, 4], "FaultySectors": [1, 2], "RecoveringSectors": [1, 1],
+        "LiveSectors": [0, 3], "ActiveSectors": [0, 1]});
+    let (node_, client) = node("StateMinerPartitions", json!([partition])).await;
+    let found = client.partitions(MINER, 7, &head()).await.unwrap();
+    assert_eq!(node_.asked()[0].params, json!(["t01000", 7, key_json()]));
+    assert_eq!((found[0].live, found[0].faulty, found[0].recovering), (3, 2, 1));
+    let (_node, client) = node("StateMinerPartitions", Value::Null).await;
+    assert_eq!(client.partitions(MINER, 7, &head()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_sector_that_is_faulty_ends_before_its_time() {
+    for (early, expected) in [(0, None), (90, Some(Epoch::new(90)))] {
+        let (_node, client) = node("StateSectorExpiration", json!({"OnTime": 100, "Early": early})).await;
+        let ends = client.ends(MINER, number(7), &head()).await.unwrap();
+        assert_eq!((ends.on_time, ends.early), (Epoch::new(100), expected));
+    }
+    let (_node, client) = node("StateSectorGetInfo", Value::Null).await;
+    assert_eq!(client.sector_terms(MINER, number(7), &head()).await.unwrap(), None);
+    let (_node, client) = node("StateSectorGetInfo", sector_json(7)).await;
+    let terms = client.sector_terms(MINER, number(7), &head()).await.unwrap().unwrap();
+    assert_eq!((terms.pledge, terms.seal_proof, terms.deal_weight), (AttoFil::from_atto(77), 5, 0));
 }
 
 #[tokio::test]
@@ -175,9 +229,32 @@ async fn numbers_used_and_faulty() {
     let none = client.allocated(MINER, &head()).await.unwrap();
     assert_eq!((none.max(), none.contains(number(0))), (None, false));
     let (_node, client) = node("StateMinerFaults", json!([1, 2])).await;
-    assert_eq!(client.faults(MINER, &head()).await.unwrap(), [number(1), number(2)].into());
-    let (_node, client) = node("StateMinerFaults", json!([0, 1_000_000_000])).await;
-    assert!(matches!(client.faults(MINER, &head()).await, Err(ChainError::Malformed { .. })));
+    let faults = client.faults(MINER, &head()).await.unwrap();
+    assert_eq!([0, 1, 2, 3].map(|n| faults.contains(number(n))), [false, true, true, false]);
+}
+
+#[tokio::test]
+async fn a_few_bytes_that_name_every_sector_are_a_set_and_past_the_last_one_an_error() {
+    let last = i64::MAX.unsigned_abs();
+    let (_node, client) = node("StateMinerFaults", json!([0, last + 1])).await;
+    let all = client.faults(MINER, &head()).await.unwrap();
+    assert!([0, 1, last].into_iter().all(|n| all.contains(number(n))));
+    // the number of the next sector is one above the highest: of a set without a highest it would be the first again
+    for past in [json!([0, last + 2]), json!([u64::MAX - 1, 1]), json!([u64::MAX, 1])] {
+        let (_node, client) = node("StateMinerAllocated", past.clone()).await;
+        let answer = client.allocated(MINER, &head()).await;
+        assert!(matches!(answer, Err(ChainError::Malformed { .. })), "{past}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_repeats_no_more_than_the_beginning_of_what_a_node_says() {
+    let much = "ä".repeat(1 << 20);
+    let (_node, client) = node("StateMinerInfo", json!(much)).await;
+    let error = client.miner_info(MINER, &head()).await.unwrap_err();
+    let text = crate::error::Chain(&error).to_string();
+    assert!(matches!(error, ChainError::Malformed { .. }) && text.len() < 5000, "{} bytes", text.len());
+    assert!(text.contains("invalid type") && text.ends_with(" bytes)"), "{text}");
 }
 
 #[tokio::test]
@@ -205,11 +282,11 @@ async fn deposits_and_pledges_are_asked_with_the_nodes_shapes() {
 
 #[tokio::test]
 async fn funds_come_from_state_and_balance() {
-    let (_node, client) = script(|asked| match asked.method.as_str() {
-        "StateReadState" => Reply::Result(json!({"Balance": "100", "Code": {"/": "bafk"}, "State": {
-            "PreCommitDeposits": "1", "LockedFunds": "2", "FeeDebt": "3", "InitialPledge": "4"}})),
-        _ => Reply::Result(json!("-6")),
-    })
+    let (_node, client) = node(
+        "StateReadState",
+        json!({"Balance": "4", "Code": {"/": "bafk"}, "State": {
+            "PreCommitDeposits": "1", "LockedFunds": "2", "FeeDebt": "3", "InitialPledge": "4"}}),
+    )
     .await;
     let funds = client.funds(MINER, &head()).await.unwrap();
     assert_eq!((funds.vesting, funds.initial_pledge), (AttoFil::from_atto(2), AttoFil::from_atto(4)));

@@ -18,7 +18,14 @@ fn number(n: u64) -> SectorNumber {
 fn create_miner_goes_to_the_power_actor_with_the_deposit() {
     let key = Address::new_bls(&[7; 48]).unwrap();
     let text = format!("f{}", key.to_string().split_at(1).1);
-    let miner = NewMiner { from: "t3sender", owner: &text, worker: &text, sector_size: SectorSize::KiB2 };
+    let miner = NewMiner {
+        from: "t3sender",
+        owner: &text,
+        worker: &text,
+        sector_size: SectorSize::KiB2,
+        peer_id: None,
+        multiaddrs: &[],
+    };
     let message = create_miner_message(&miner, AttoFil::from_atto(101)).unwrap();
     let key = format!("583103{}", "07".repeat(48));
     assert_eq!(to_hex(&message.params), format!("85{key}{key}0a4080"));
@@ -27,8 +34,27 @@ fn create_miner_goes_to_the_power_actor_with_the_deposit() {
 }
 
 #[test]
+fn how_a_miner_is_reached_is_said_in_the_networks_bytes() {
+    let id = PeerId::from_bytes(vec![0, 4, 1, 2, 3, 4]).unwrap();
+    let peer = change_peer_id_message(MINER, "t01", &id).unwrap();
+    assert_eq!((peer.to.as_str(), peer.method, to_hex(&peer.params).as_str()), ("t01000", 4, "8146000401020304"));
+    let address: Multiaddr = "/ip4/127.0.0.1/tcp/1105".parse().unwrap();
+    let addresses = change_multiaddrs_message(MINER, "t01", &[address]).unwrap();
+    assert_eq!((addresses.method, to_hex(&addresses.params).as_str()), (18, "818148047f000001060451"));
+    let none = change_multiaddrs_message(MINER, "t01", &[]).unwrap();
+    assert_eq!((to_hex(&none.params).as_str(), none.value), ("8180", AttoFil::ZERO));
+}
+
+#[test]
 fn a_wrong_address_is_named() {
-    let miner = NewMiner { from: "f01", owner: "f01", worker: "nonsense", sector_size: SectorSize::KiB2 };
+    let miner = NewMiner {
+        from: "f01",
+        owner: "f01",
+        worker: "nonsense",
+        sector_size: SectorSize::KiB2,
+        peer_id: None,
+        multiaddrs: &[],
+    };
     let error = create_miner_message(&miner, AttoFil::ZERO).unwrap_err();
     assert!(error.to_string().contains("\"nonsense\""), "{error}");
     assert_eq!(error.remedy(), Remedy::Stop);

@@ -52,7 +52,9 @@ fn bit_fields_are_run_lengths() {
         assert_eq!(reads::<BitField>(empty).to_ranges().unwrap(), []);
     }
     assert_eq!(BitField(vec![1, 2, 0, 3]).to_ranges().unwrap(), [(1, 6)], "a run of none joins its neighbours");
+    assert_eq!(BitField(vec![1, 2, 0, 3]).count(), Some(5));
     assert_eq!(BitField(vec![1, u64::MAX]).to_ranges(), None);
+    assert_eq!(BitField(vec![1, u64::MAX]).count(), None);
 }
 
 #[test]
@@ -99,17 +101,79 @@ fn a_miner() {
     let shape = json!({
         "Owner": "t01001", "Worker": "t01002", "NewWorker": "<empty>", "ControlAddresses": null,
         "WorkerChangeEpoch": -1, "PeerId": null, "Multiaddrs": null, "WindowPoStProofType": 10, "SectorSize": 2048,
-        "WindowPoStPartitionSectors": 2, "ConsensusFaultElapsed": -1, "Beneficiary": "t01001"});
+        "WindowPoStPartitionSectors": 2, "ConsensusFaultElapsed": -1, "Beneficiary": "t01001",
+        "BeneficiaryTerm": null, "PendingBeneficiaryTerm": null});
     assert_eq!(reads_and_writes::<MinerInfo>(shape.clone()).control_addresses, Vec::<String>::new());
     let mut full = shape;
     full["ControlAddresses"] = json!(["t01003"]);
     full["PeerId"] = json!("12D3Koo");
     full["Multiaddrs"] = json!(["BH8AAAEGBFE="]);
     full["PendingOwnerAddress"] = Value::Null;
-    full["BeneficiaryTerm"] = json!({"Quota": "0", "UsedQuota": "0", "Expiration": 0});
+    full["BeneficiaryTerm"] = json!({"Quota": "9", "UsedQuota": "2", "Expiration": -1});
+    full["PendingBeneficiaryTerm"] = json!({"NewBeneficiary": "t01005", "NewQuota": "0", "NewExpiration": 8,
+        "ApprovedByBeneficiary": true, "ApprovedByNominee": false});
     let miner = reads::<MinerInfo>(full);
     assert_eq!(miner.control_addresses, ["t01003"]);
     assert_eq!(miner.multiaddrs[0].0.len(), 8);
+    assert_eq!(miner.beneficiary_term.unwrap().used_quota, atto(2));
+    assert_eq!(miner.pending_beneficiary_term.unwrap().new_beneficiary, "t01005");
+}
+
+#[test]
+fn what_is_proven_and_when_it_ends() {
+    let deadline = reads_and_writes::<Deadline>(
+        json!({"PostSubmissions": [0, 2], "DisputableProofCount": 1, "DailyFee": "1234567890123456789012"}),
+    );
+    assert_eq!(deadline.post_submissions.count(), Some(2));
+    assert_eq!(deadline.daily_fee, atto(1_234_567_890_123_456_789_012), "more than 64 bits hold");
+    let before_fees = reads::<Deadline>(json!({"PostSubmissions": [0], "DisputableProofCount": 0}));
+    assert_eq!((before_fees.post_submissions.count(), before_fees.daily_fee), (Some(0), AttoFil::ZERO));
+    let partition = reads_and_writes::<Partition>(json!({"AllSectors": [0, 4], "FaultySectors": [1, 1],
+        "RecoveringSectors": [0], "LiveSectors": [0, 3], "ActiveSectors": [0, 1, 1, 1]}));
+    assert_eq!(partition.active_sectors.to_ranges().unwrap(), [(0, 1), (2, 3)]);
+    reads_and_writes::<SectorExpiration>(json!({"OnTime": 5_000_000, "Early": 0}));
+    reads_and_writes::<SectorLocation>(json!({"Deadline": 47, "Partition": 3}));
+    let window = reads::<ProvingDeadline>(json!({"CurrentEpoch": 42, "PeriodStart": -18, "Index": 0, "Open": -18,
+        "Close": 42, "Challenge": -38, "FaultCutoff": -88, "WPoStPeriodDeadlines": 48, "WPoStProvingPeriod": 2880,
+        "WPoStChallengeWindow": 60, "WPoStChallengeLookback": 20, "FaultDeclarationCutoff": 70}));
+    assert_eq!((window.open, window.close), (-18, 42), "a young network has negative epochs");
+}
+
+/// What Go leaves out, writes as `null`, or writes larger than a float holds, by the method that answers it.
+#[test]
+fn lists_that_were_never_filled_are_null() {
+    fn none<T: DeserializeOwned>() -> usize {
+        serde_json::from_value::<Option<Vec<T>>>(Value::Null).unwrap().unwrap_or_default().len()
+    }
+    let all = [
+        ("StateMinerSectors", none::<SectorOnChainInfo>()),
+        ("StateMinerDeadlines", none::<Deadline>()),
+        ("StateMinerPartitions", none::<Partition>()),
+        ("MpoolPending", none::<SignedMessage>()),
+    ];
+    assert!(all.iter().all(|(_, found)| *found == 0), "{all:?}");
+    let tipset = reads::<TipSet>(json!({"Cids": null, "Blocks": null, "Height": 0}));
+    assert_eq!((tipset.cids, tipset.blocks), (TipSetKey::default(), vec![]));
+}
+
+#[test]
+fn numbers_that_a_float_does_not_hold() {
+    let sector = |number: u64| {
+        json!({"SectorNumber": number, "SealProof": 5, "SealedCID": {"/": "bagboea4b5abc"}, "Activation": -1,
+            "Expiration": 20, "DealWeight": "340282366920938463463374607431768211455", "VerifiedDealWeight": "0",
+            "InitialPledge": "-1", "PowerBaseEpoch": -1, "Flags": 1, "DailyFee": "0"})
+    };
+    for number in [(1 << 53) + 1, u64::MAX >> 1] {
+        let read = reads_and_writes::<SectorOnChainInfo>(sector(number));
+        assert_eq!((read.sector_number, read.deal_weight, read.initial_pledge), (number, u128::MAX, atto(-1)));
+    }
+    let amounts = ["0", "-7", "170141183460469231731687303715884105727"];
+    for amount in amounts {
+        reads_and_writes::<AttoFil>(json!(amount));
+    }
+    for wrong in [json!(1), json!("1.5"), json!("0x10"), json!(""), json!(null)] {
+        assert!(serde_json::from_value::<AttoFil>(wrong.clone()).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -144,6 +208,10 @@ fn network_power_and_funds() {
     let state = reads::<ActorState<MinerState>>(json!({"Balance": "9", "Code": {"/": "bafk"}, "State": {
         "Info": {"/": "bafy"}, "PreCommitDeposits": "1", "LockedFunds": "2", "FeeDebt": "3", "InitialPledge": "4"}}));
     assert_eq!((state.balance, state.state.initial_pledge), (atto(9), atto(4)));
+    let reward = reads::<ActorState<RewardState>>(json!({"Balance": "1", "Code": {"/": "bafk"}, "State": {
+        "CumsumBaseline": "9", "EffectiveNetworkTime": 1, "ThisEpochReward": "80000000000000000000",
+        "ThisEpochRewardSmoothed": {"PositionEstimate": "1", "VelocityEstimate": "-1"}}}));
+    assert_eq!(reward.state.this_epoch_reward, atto(80_000_000_000_000_000_000));
     reads::<Version>(json!({"Version": "v1.36.2", "APIVersion": 131_840, "BlockDelay": 4, "Agent": "lotus"}));
 }
 

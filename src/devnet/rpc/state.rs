@@ -5,8 +5,9 @@ use crate::{
     chain::{
         cids,
         wire::{
-            ActorState, BitField, Blob, CidJson, Claim, MarketBalance, MinerInfo, MinerPower, MinerSectors, MinerState,
-            SectorLocation, SectorOnChainInfo, SectorPreCommitInfo, SectorPreCommitOnChainInfo, TipSetKey,
+            ActorState, BeneficiaryTerm, BitField, Blob, CidJson, Claim, Deadline, MarketBalance, MinerInfo,
+            MinerPower, MinerSectors, MinerState, Partition, SectorExpiration, SectorLocation, SectorOnChainInfo,
+            SectorPreCommitInfo, SectorPreCommitOnChainInfo, TipSetKey,
         },
     },
     devnet::{
@@ -15,7 +16,7 @@ use crate::{
         ledger::{CREATION_DEPOSIT, State},
         miner::{Condition, PreCommit, Sector, deposit, pledge},
     },
-    units::{AttoFil, SectorSize},
+    units::{AttoFil, PeerId, SectorSize},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -106,9 +107,10 @@ fn of_miner(method: &str, q: &Question) -> Option<Answer> {
         "StateMinerPreCommitDepositForPower" => pre_commit_deposit(q),
         "StateMinerInitialPledgeForSector" => initial_pledge(q),
         "StateMinerProvingDeadline" => q.miner_only().and_then(|seen| show(&seen.miner.deadline(seen.height))),
-        "StateMinerDeadlines" => q.miner_only().map(|_| {
-            let idle = json!({ "PostSubmissions": [0], "DisputableProofCount": 0, "DailyFee": "0" });
-            (0..COUNT).map(|_| idle.clone()).collect()
+        "StateMinerDeadlines" => q.miner_only().and_then(|_| {
+            let post_submissions = bits(std::iter::empty());
+            let idle = Deadline { post_submissions, disputable_proof_count: 0, daily_fee: AttoFil::ZERO };
+            show(&vec![idle; usize::try_from(COUNT).unwrap_or(0)])
         }),
         "StateMinerPartitions" => partitions(q),
         _ => return None,
@@ -123,17 +125,17 @@ fn info(seen: &Seen<'_>) -> Answer {
         new_worker: "<empty>".to_owned(),
         control_addresses: Vec::new(),
         worker_change_epoch: -1,
-        peer_id: None,
+        peer_id: PeerId::from_bytes(miner.peer.clone()).map(|id| id.to_string()),
         multiaddrs: miner.multiaddrs.iter().cloned().map(Blob).collect(),
         window_post_proof_type: miner.size.window_post_proof(),
         sector_size: miner.size.bytes().as_u64(),
         window_post_partition_sectors: partition_sectors(miner.size),
         consensus_fault_elapsed: -1,
         beneficiary: address::id(miner.owner),
+        beneficiary_term: Some(BeneficiaryTerm { quota: AttoFil::ZERO, used_quota: AttoFil::ZERO, expiration: 0 }),
+        pending_beneficiary_term: None,
     };
-    let term = json!({ "Quota": "0", "UsedQuota": "0", "Expiration": 0 });
-    let more = json!({ "PendingOwnerAddress": null, "BeneficiaryTerm": term, "PendingBeneficiaryTerm": null });
-    with(&info, more)
+    with(&info, json!({ "PendingOwnerAddress": null }))
 }
 
 fn power(seen: &Seen<'_>) -> Answer {
@@ -191,17 +193,17 @@ fn partitions(q: &Question) -> Answer {
                     .map(|(n, _)| *n),
             )
         };
-        json!({
-            "AllSectors": within(&[Condition::Active, Condition::Faulty, Condition::Terminated]),
-            "FaultySectors": within(&[Condition::Faulty]),
-            "RecoveringSectors": within(&[]),
-            "LiveSectors": within(&[Condition::Active, Condition::Faulty]),
-            "ActiveSectors": within(&[Condition::Active]),
-        })
+        Partition {
+            all_sectors: within(&[Condition::Active, Condition::Faulty, Condition::Terminated]),
+            faulty_sectors: within(&[Condition::Faulty]),
+            recovering_sectors: within(&[]),
+            live_sectors: within(&[Condition::Active, Condition::Faulty]),
+            active_sectors: within(&[Condition::Active]),
+        }
     };
-    let list: Vec<Value> = indices.into_iter().map(show_one).collect();
+    let list: Vec<Partition> = indices.into_iter().map(show_one).collect();
     // Go prints a list that was never filled as null
-    Ok(if list.is_empty() { Value::Null } else { Value::Array(list) })
+    show(&Some(list).filter(|list| !list.is_empty()))
 }
 
 fn of_sector(method: &str, q: &Question) -> Option<Answer> {
@@ -224,7 +226,10 @@ fn of_sector(method: &str, q: &Question) -> Option<Answer> {
             }
             None => refuse(format!("sector {n} not due at any deadline")),
         }),
-        "StateSectorExpiration" => present().map(|sector| json!({ "OnTime": sector.expiration, "Early": 0 })),
+        // nobody ends a sector here because its fault lasts
+        "StateSectorExpiration" => {
+            present().and_then(|sector| show(&SectorExpiration { on_time: sector.expiration, early: 0 }))
+        }
         _ => return None,
     })
 }
@@ -252,8 +257,8 @@ fn on_chain(number: u64, sector: &Sector) -> SectorOnChainInfo {
         sealed_cid: CidJson::from(cids::sealed(sector.comm_r).to_string()),
         activation: sector.activation,
         expiration: sector.expiration,
-        deal_weight: AttoFil::ZERO,
-        verified_deal_weight: AttoFil::ZERO,
+        deal_weight: 0,
+        verified_deal_weight: 0,
         initial_pledge: sector.pledge,
         power_base_epoch: sector.activation,
         flags: 1,

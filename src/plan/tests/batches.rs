@@ -3,10 +3,11 @@
 use super::{
     super::*,
     devnet, ready, text,
-    world::{done, number, precommit_sector},
+    world::{done, number, precommit_sector, worker_has},
 };
 use crate::{
-    outbox::BatchState,
+    manifest::Senders,
+    outbox::{Account, Accounts, BatchState},
     sector::{
         Facts, Landed, OnChainPreCommit, PreCommit, Seed, State,
         tests::{CHAIN, NOW},
@@ -83,7 +84,7 @@ fn what_cannot_be_paid_waits_and_the_rest_goes_on() {
     desired.precommit_fees.cap = AttoFil::from_atto(10);
     let mut observed = wanting(&desired, 10);
     // the gas, and deposit and pledge of six
-    observed.funds.balance = Some(AttoFil::from_atto(10 + 6 * 5 + 4));
+    observed.funds.accounts = Some(worker_has(AttoFil::from_atto(10 + 6 * 5 + 4)));
     // the most urgent go first
     drawn_at(&mut observed, 9, -3_000);
     let plan = plan(&desired, &observed);
@@ -98,12 +99,89 @@ fn a_deposit_is_not_locked_when_no_pledge_could_follow() {
     let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 1, ..devnet() };
     desired.precommit_fees.cap = AttoFil::from_atto(10);
     let mut observed = wanting(&desired, 1);
-    observed.funds.balance = Some(AttoFil::from_atto(10 + 3));
+    observed.funds.accounts = Some(worker_has(AttoFil::from_atto(10 + 3)));
     let held = plan(&desired, &observed);
     assert!(sealed(&held).is_empty() && text(&held)[0].contains("funds: "), "{held:#?}");
     // the same sector goes as soon as there is enough
-    observed.funds.balance = Some(AttoFil::from_atto(10 + 5));
+    observed.funds.accounts = Some(worker_has(AttoFil::from_atto(10 + 5)));
     assert_eq!(sealed(&plan(&desired, &observed)), [vec![0]]);
+}
+
+/// The worker and two others, who hold this much, the second without a key.
+fn three(worker: i128, first: i128, second: i128) -> Accounts {
+    let mut accounts = worker_has(AttoFil::from_atto(worker));
+    for (id, in_wallet, holds) in [("t01003", true, first), ("t01004", false, second)] {
+        let balance = AttoFil::from_atto(holds);
+        let account = Account { id: id.to_owned(), key: format!("t3{id}"), in_wallet, balance };
+        accounts.named.insert(id.to_owned(), Some(account));
+        accounts.allowed.insert(id.to_owned());
+    }
+    accounts
+}
+
+fn from(plan: &Plan) -> Vec<String> {
+    let of = |action: &Action| if let Action::Seal { from, .. } = action { Some(from.clone()) } else { None };
+    plan.actions.iter().filter_map(of).collect()
+}
+
+#[test]
+fn the_first_sender_with_key_and_funds_sends_and_the_worker_when_no_other_can() {
+    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 2, ..devnet() };
+    desired.precommit_fees.cap = AttoFil::from_atto(10);
+    desired.senders.precommit = vec!["t01004".to_owned(), "t01003".to_owned()];
+    let mut observed = wanting(&desired, 2);
+    let mut with = |worker, first, second| {
+        observed.funds.accounts = Some(three(worker, first, second));
+        plan(&desired, &observed)
+    };
+    // each sector: a deposit of 3 by its sender, and 2 later by the worker, who sends the proofs
+    let plan = with(4, 16, 1_000);
+    assert_eq!(
+        (from(&plan), sealed(&plan)),
+        (vec!["t01003".to_owned()], vec![vec![0, 1]]),
+        "the key of the first is not there"
+    );
+    let plan = with(20, 15, 0);
+    assert_eq!(
+        (from(&plan), sealed(&plan)),
+        (vec!["t01002".to_owned()], vec![vec![0, 1]]),
+        "the worker can pay for all"
+    );
+    let plan = with(2, 16, 0);
+    assert_eq!(
+        (from(&plan), sealed(&plan)),
+        (vec!["t01003".to_owned()], vec![vec![0]]),
+        "no pledge could follow for the other"
+    );
+    assert!(text(&plan).iter().any(|line| line.contains("2 attoFIL more in the worker's wallet")), "{:?}", text(&plan));
+}
+
+#[test]
+fn without_a_key_nothing_is_sent_and_the_key_is_named() {
+    let mut desired = Desired { precommit: BatchRule { max: 10, wait_ms: 0 }, sectors: 1, ..devnet() };
+    desired.senders = Senders { precommit: vec!["t01004".to_owned()], ..Senders::default() };
+    let mut observed = wanting(&desired, 1);
+    let mut accounts = three(1_000, 0, 1_000);
+    accounts.worker.in_wallet = false;
+    observed.funds.accounts = Some(accounts);
+    let held = plan(&desired, &observed);
+    assert!(sealed(&held).is_empty(), "{held:#?}");
+    let told = text(&held).join("\n");
+    assert!(told.contains("key t3t01002 of t01002 is not in the node's wallet: `lotus wallet import`"), "{told}");
+    assert!(told.contains("sector 0 waits for a key of the miner in the node's wallet"), "{told}");
+    // one that was sealed before is not pushed
+    let batch = observed.batches.values_mut().next().unwrap();
+    let message = crate::outbox::Message {
+        from: "t01002".to_owned(),
+        to: "t01000".to_owned(),
+        value: AttoFil::ZERO,
+        method: 28,
+        params: Vec::new(),
+    };
+    (batch.batch.state, batch.batch.message) = (BatchState::Sealed, Some(message));
+    assert!(!plan(&desired, &observed).actions.iter().any(|action| matches!(action, Action::Push { .. })));
+    observed.funds.accounts = Some(worker_has(AttoFil::from_atto(1_000)));
+    assert!(plan(&desired, &observed).actions.iter().any(|action| matches!(action, Action::Push { .. })));
 }
 
 // matrix: E7
@@ -169,7 +247,7 @@ fn an_aggregate_of_those_that_are_paid_for_is_made_once_and_sent() {
     let (mut desired, mut observed) = commits(10);
     desired.aggregate_from = Some(5);
     // each lacks 2 of its pledge
-    observed.funds.balance = Some(AttoFil::from_atto(10 + 6 * 2 + 1));
+    observed.funds.accounts = Some(worker_has(AttoFil::from_atto(10 + 6 * 2 + 1)));
     assert_eq!(aggregated(&plan(&desired, &observed)), [6]);
     let batch = observed.batches.values_mut().next().unwrap();
     batch.aggregate = Some((0..6).map(number).collect());
@@ -203,16 +281,16 @@ fn a_new_deposit_never_takes_what_a_proof_waits_for() {
     observed = done(observed, &join);
     // the proof lacks 2 and its gas 10: one too few; the deposit and its pledge would be 5 and 10
     for (balance, sent) in [(11, vec![]), (12, vec![vec![0]]), (26, vec![vec![0]]), (27, vec![vec![0], vec![9]])] {
-        observed.funds.balance = Some(AttoFil::from_atto(balance));
+        observed.funds.accounts = Some(worker_has(AttoFil::from_atto(balance)));
         assert_eq!(sealed(&plan(&desired, &observed)), sent, "balance {balance}");
     }
     // the same while the proof's message waits for company
     let mut patient = desired.clone();
     patient.commit = BatchRule { max: 20, wait_ms: u64::MAX };
     patient.sectors = 20;
-    observed.funds.balance = Some(AttoFil::from_atto(16));
+    observed.funds.accounts = Some(worker_has(AttoFil::from_atto(16)));
     assert_eq!(sealed(&plan(&patient, &observed)), Vec::<Vec<u64>>::new());
-    observed.funds.balance = Some(AttoFil::from_atto(17));
+    observed.funds.accounts = Some(worker_has(AttoFil::from_atto(17)));
     assert_eq!(sealed(&plan(&patient, &observed)), [[9]]);
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::{space::Room, *};
 use crate::{
-    outbox::{Batch, BatchState, FeeRule, Gas, Message, MessageKind, Sent},
+    outbox::{Account, Accounts, Batch, BatchState, FeeRule, Gas, Message, MessageKind, Sent},
     sector::{
         ChainNow, EDGES, EventKind, Facts, Record,
         tests::{CHAIN, NOW, POLICY, all_facts, event},
@@ -152,6 +152,9 @@ fn desired() -> impl Strategy<Value = Desired> {
             precommit,
             commit,
             aggregate_from: ceiling.map(|_| 2),
+            peer_id: None,
+            multiaddrs: None,
+            senders: Default::default(),
             base_fee_ceiling: ceiling.map(AttoFil::from_atto),
             precommit_fees: FEES,
             commit_fees: FEES,
@@ -195,10 +198,18 @@ fn batch_seen() -> impl Strategy<Value = BatchSeen> {
     )
 }
 
+/// A worker that can sign and holds so much, and nobody else.
+pub(super) fn worker_has(balance: AttoFil) -> Accounts {
+    let id = "t01002".to_owned();
+    let worker = Account { key: format!("t3{id}"), id: id.clone(), in_wallet: true, balance };
+    Accounts { worker, allowed: [id].into(), named: BTreeMap::new() }
+}
+
 fn funds() -> impl Strategy<Value = Funds> {
     let costs = Costs { deposit: AttoFil::from_atto(3), pledge: AttoFil::from_atto(5) };
     let balance = proptest::option::weighted(0.9, (0..200i128).prop_map(AttoFil::from_atto));
-    (balance, proptest::option::weighted(0.9, Just(costs))).prop_map(|(balance, costs)| Funds { balance, costs })
+    (balance, proptest::option::weighted(0.9, Just(costs)))
+        .prop_map(|(balance, costs)| Funds { accounts: balance.map(worker_has), costs })
 }
 
 /// Gives each sector that waits for a message to one of the batches of its kind, by its number; some to none.
@@ -269,6 +280,7 @@ fn observed() -> impl Strategy<Value = Observed> {
                     .collect();
                 give_out(&sectors, &mut batches);
                 Observed {
+                    contact: ContactSeen::default(),
                     now: NOW,
                     chain,
                     base_fee: AttoFil::from_atto(base_fee),
@@ -370,6 +382,10 @@ pub(super) fn under_way(mut observed: Observed, action: &Action) -> Observed {
             assert_eq!(observed.workers.insert(worker.clone(), false), Some(true), "{worker} was not idle");
             batch_is_busy(&mut observed, batch);
         }
+        Action::Announce { what, .. } => {
+            let batch = Batch::open(MessageId("announced".to_owned()), what.kind(), Vec::new(), NOW);
+            observed.contact.newest.push(Announced { batch, is_wanted: true });
+        }
         Action::Push { batch, .. } | Action::Resend(batch) | Action::Reprice { batch, .. } => {
             batch_is_busy(&mut observed, batch);
         }
@@ -413,6 +429,7 @@ pub(super) fn done(mut observed: Observed, action: &Action) -> Observed {
         | Action::PrepareMiner
         | Action::PrepareParams(_)
         | Action::StartWorker(_)
+        | Action::Announce { .. }
         | Action::DrawTicket(_)
         | Action::Run { .. }
         | Action::Aggregate { .. }

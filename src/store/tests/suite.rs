@@ -32,6 +32,22 @@ pub(super) async fn a_sector_comes_back_as_it_was(url: &str) {
     assert_eq!(store.history(number(9)).await.unwrap(), vec![]);
 }
 
+pub(super) async fn sectors_are_counted_by_state(url: &str) {
+    let store = Store::open(url).await.unwrap();
+    assert_eq!(store.count_by_state().await.unwrap(), []);
+    for n in 1..=4 {
+        let (_, change) = change(&created(&store, n).await, &Event::Packed);
+        if n < 4 {
+            store.commit(&change).await.unwrap();
+        }
+    }
+    // what cannot be read is counted all the same
+    meddle(&store, "UPDATE sectors SET record = '{', state = 'Sealing' WHERE number = 3").await;
+    let counted = store.count_by_state().await.unwrap();
+    let counted: Vec<_> = counted.iter().map(|(state, number)| (state.as_str(), *number)).collect();
+    assert_eq!(counted, [("Packing", 1), ("PreCommit1", 2), ("Sealing", 1)]);
+}
+
 pub(super) async fn a_number_is_used_once(url: &str) {
     let store = Store::open(url).await.unwrap();
     let (packed, change) = change(&created(&store, 7).await, &Event::Packed);

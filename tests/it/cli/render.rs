@@ -9,11 +9,12 @@ use seald::{
     status::{
         DaemonState, Report, SectorStatus, Snapshot,
         changes::Narrator,
-        info::{self, Deadline, Funds, InfoReport, Market, Share},
+        info::{self, Account, Beneficiary, ChainState, Deadline, Due, Funds, InfoReport, Market, Share, Shown, Sync},
         paint::Colour,
         sectors::{Choice, HistoryLine, List, Show},
         stake::Stake,
         text,
+        winning::Winning,
     },
     units::{AttoFil, Epoch, Hash32, MinerId, RepoName, SectorSize, UnixMillis},
 };
@@ -267,40 +268,102 @@ fn what_hangs_on_a_sector_follows_its_life() {
     assert_eq!(Stake::of(&record), None);
 }
 
+fn fil(milli: i128) -> AttoFil {
+    AttoFil::from_atto(milli * 1_000_000_000_000_000)
+}
+
 fn report() -> InfoReport {
+    let adjusted_power = Share { miner: 1000 << 35, network: 20 << 60 };
     InfoReport {
         format_version: info::FORMAT_VERSION,
+        at: NOW,
+        running_since: Some(NOW.plus_ms(-7_380_000)),
         head: Epoch::new(5_000_000),
+        chain: ChainState {
+            network: "mainnet".to_owned(),
+            epoch_secs: 30,
+            age_secs: 12,
+            sync: Sync::Ok,
+            base_fee: AttoFil::from_atto(123_456_000),
+        },
         miner: MinerId::new(1000),
         sector_size: SectorSize::GiB32,
         byte_power: Share { miner: 1000 << 35, network: 3 << 60 },
-        adjusted_power: Share { miner: 1000 << 35, network: 20 << 60 },
+        adjusted_power,
         has_min_power: true,
         committed: 1002,
-        proving: 1000,
+        proving: 1002,
         faulty: 2,
+        winning: Winning::expected(adjusted_power, Duration::from_secs(30), Some(fil(80_000))),
         funds: Funds {
-            balance: AttoFil::from_atto(500_000_000_000_000_000_000),
-            precommit: AttoFil::from_atto(1_500_000_000_000_000_000),
-            pledge: AttoFil::from_atto(130_000_000_000_000_000_000),
-            vesting: AttoFil::from_atto(20_000_000_000_000_000_000),
+            balance: fil(500_000),
+            precommit: fil(1_500),
+            pledge: fil(130_000),
+            vesting: fil(20_000),
+            locked: fil(150_000),
             debt: AttoFil::ZERO,
-            available: AttoFil::from_atto(348_500_000_000_000_000_000),
+            available: fil(348_500),
         },
-        worker_balance: AttoFil::from_atto(12_340_000_000_000_000_000),
+        daily_fee: Some(fil(7)),
+        owner: "f01001".to_owned(),
+        worker: "f01002".to_owned(),
+        worker_balance: fil(12_340),
+        controls: vec![Account { address: "f01003".to_owned(), balance: fil(3_000) }],
+        controls_not_asked: 0,
+        beneficiary: own(),
         market: Some(Market { escrow: AttoFil::ZERO, locked: AttoFil::ZERO }),
-        states: [("WaitSeed", 3), ("Proving", 1000), ("SealFailed", 1), ("PreCommit1", 0)]
+        states: [("WaitSeed", 3), ("Proving", 1000), ("SealFailed", 1), ("PreCommit1", 0), ("Removed", 4)]
             .map(|(s, n)| (s.to_owned(), n))
             .into(),
-        deadline: Some(Deadline { index: 7, open: Epoch::new(5_000_042), close: Epoch::new(5_000_102) }),
+        deadline: Some(Deadline {
+            index: 7,
+            open: Epoch::new(5_000_042),
+            close: Epoch::new(5_000_102),
+            due: Some(Due { partitions: 1, posted: 0, sectors: 21, faulty: 2, recovering: 1 }),
+        }),
     }
+}
+
+fn own() -> Beneficiary {
+    let (quota, used) = (AttoFil::ZERO, AttoFil::ZERO);
+    Beneficiary { address: "f01001".to_owned(), quota, used, expiration: Epoch::new(0), pending: None }
 }
 
 #[test]
 fn info_as_text_and_json() {
-    golden("info/large.txt", &report().render(Colour::Plain));
+    let shown = Shown::default();
+    golden("info/large.txt", &report().render(shown, Colour::Plain));
     golden("info/large.json", &(serde_json::to_string_pretty(&report()).unwrap() + "\n"));
-    golden("info/colours.txt", &report().render(Colour::Ansi).replace('\u{1b}', "^"));
+    golden("info/colours.txt", &report().render(shown, Colour::Ansi).replace('\u{1b}', "^"));
+    let hidden = report().render(Shown { without_sectors: true }, Colour::Plain);
+    assert!(report().render(shown, Colour::Plain).starts_with(&hidden) && !hidden.contains("Sectors:"), "{hidden}");
+    let json = serde_json::to_string(&report()).unwrap();
+    assert_eq!(serde_json::from_str::<InfoReport>(&json).unwrap(), report());
+}
+
+/// Everything that is only said when it is so.
+#[test]
+fn info_of_a_miner_in_trouble() {
+    let late = ChainState { age_secs: 3_723, sync: Sync::Behind, ..report().chain };
+    let other = Beneficiary {
+        address: "f01009".to_owned(),
+        quota: fil(1_000_000),
+        used: fil(2_500),
+        expiration: Epoch::new(6_000_000),
+        pending: Some("f01010".to_owned()),
+    };
+    let funds = Funds { debt: fil(400_000), available: fil(-51_500), ..report().funds };
+    let trouble = InfoReport {
+        running_since: None,
+        chain: late,
+        funds,
+        beneficiary: other,
+        controls_not_asked: 3,
+        states: [("Proving", 1), ("Sealing", 2)].map(|(s, n)| (s.to_owned(), n)).into(),
+        ..report()
+    };
+    golden("info/trouble.txt", &trouble.render(Shown::default(), Colour::Plain));
+    golden("info/trouble-colours.txt", &trouble.render(Shown::default(), Colour::Ansi).replace('\u{1b}', "^"));
 }
 
 #[test]
@@ -310,13 +373,19 @@ fn info_at_zero_power() {
         byte_power: none,
         adjusted_power: none,
         has_min_power: false,
+        winning: Winning::expected(none, Duration::from_secs(30), Some(fil(80_000))),
         committed: 0,
         proving: 0,
         faulty: 0,
+        controls: vec![],
+        daily_fee: None,
         states: vec![],
         market: None,
         deadline: None,
         ..report()
     };
-    golden("info/zero.txt", &zero.render(Colour::Plain));
+    golden("info/zero.txt", &zero.render(Shown::default(), Colour::Plain));
+    // enough for the network's minimum, which may be none at all
+    let some = InfoReport { has_min_power: true, ..zero };
+    assert!(some.render(Shown::default(), Colour::Plain).contains("none: without power no blocks are won"));
 }

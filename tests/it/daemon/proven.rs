@@ -47,7 +47,7 @@ fn messages(chain: &Value, numbers: &[u64]) {
     assert_eq!(by_method, once, "each sector in one message of each kind");
 }
 
-fn chain_of(rig: &Rig) -> Value {
+pub fn chain_of(rig: &Rig) -> Value {
     serde_json::from_slice(&fs::read(rig.state().join("devnet/chain.json")).unwrap()).unwrap()
 }
 

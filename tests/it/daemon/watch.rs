@@ -125,7 +125,7 @@ fn metrics_are_printed_written_and_served_on_the_address_of_the_manifest() {
     let mut second = endless(0);
     second.more.clone_from(&rig.more);
     let mut other = second.start();
-    other.until("ALARM metrics: cannot listen on");
+    other.until("ALARM node.address: cannot listen on");
     assert_eq!(other.stopped().code(), Some(0));
     assert_eq!(run.stopped().code(), Some(0));
 }

@@ -7,14 +7,14 @@ use crate::{
         client::Client,
         endpoint::Endpoint,
         messages::{
-            NewMiner, commit_message, create_miner_message, decode_batch_return, decode_create_miner, decode_terminate,
-            precommit_message, terminate_message,
+            NewMiner, change_multiaddrs_message, change_peer_id_message, commit_message, create_miner_message,
+            decode_batch_return, decode_create_miner, decode_terminate, precommit_message, terminate_message,
         },
     },
     devnet::fixture::{capacity, comm_r},
     proofs::{PoRep, simulated},
     sector::MessageId,
-    units::{AttoFil, Epoch, MinerId, SectorNumber, SectorSize},
+    units::{AttoFil, Epoch, MinerId, Multiaddr, PeerId, SectorNumber, SectorSize},
 };
 
 const FEE: AttoFil = AttoFil::from_atto(1_000_000_000_000_000_000);
@@ -42,17 +42,26 @@ async fn a_sector_lives_through_the_daemons_client() {
     let wallet = client.default_address().await.unwrap().unwrap();
     let id = client.lookup_id(&wallet, &head).await.unwrap().unwrap();
     assert!(client.has_key(&wallet).await.unwrap());
-    assert_eq!(client.account_key(&id, &head).await.unwrap(), wallet);
+    assert_eq!(client.account_key(&id, &head).await.unwrap().as_ref(), Some(&wallet));
     let unused = client.new_bls_address().await.unwrap();
     assert_eq!(client.lookup_id(&unused, &head).await.unwrap(), None);
 
     let size = SectorSize::KiB2;
     let deposit = client.creation_deposit(&head).await.unwrap();
-    let new = NewMiner { from: &wallet, owner: &wallet, worker: &wallet, sector_size: size };
+    let new =
+        NewMiner { from: &wallet, owner: &wallet, worker: &wallet, sector_size: size, peer_id: None, multiaddrs: &[] };
     let made = land(&client, &http, &create_miner_message(&new, deposit).unwrap()).await;
     let miner: MinerId = decode_create_miner(&made).unwrap();
     let head = client.head().await.unwrap();
     assert_eq!(client.miner_info(miner, &head).await.unwrap().worker, id);
+
+    let peer: PeerId = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf".parse().unwrap();
+    let addresses: Vec<Multiaddr> = vec!["/dns4/miner.example/tcp/24001".parse().unwrap()];
+    land(&client, &http, &change_peer_id_message(miner, &id, &peer).unwrap()).await;
+    land(&client, &http, &change_multiaddrs_message(miner, &id, &addresses).unwrap()).await;
+    let head = client.head().await.unwrap();
+    let info = client.miner_info(miner, &head).await.unwrap();
+    assert_eq!((info.peer_id, info.multiaddrs), (Some(peer), addresses));
 
     let number = SectorNumber::try_from(5).unwrap();
     let info = capacity(&http.chain(), 5);
@@ -80,12 +89,21 @@ async fn a_sector_lives_through_the_daemons_client() {
     assert_eq!(client.sector_location(miner, SectorNumber::try_from(6).unwrap(), &head).await.unwrap(), None);
     let sector = client.sector(miner, number, &head).await.unwrap().unwrap();
     assert_eq!(sector.activation, head.height.plus(-1));
-    assert_eq!(client.active_sectors(miner, &head).await.unwrap(), [sector]);
+    assert_eq!(client.active_sectors(miner, &head).await.unwrap(), [number].into());
+    let ends = client.expirations(miner, &[number].into(), &head).await.unwrap();
+    assert_eq!(ends, [(number, sector.expiration)].into());
+    assert_eq!(client.ends(miner, number, &head).await.unwrap().on_time, sector.expiration);
+    let terms = client.sector_terms(miner, number, &head).await.unwrap().unwrap();
+    assert_eq!((terms.activation, terms.pledge), (sector.activation, sector.pledge));
+    assert_eq!(client.deadlines(miner, &head).await.unwrap().len(), 48);
+    let due = client.partitions(miner, place.deadline, &head).await.unwrap();
+    assert_eq!(due.iter().map(|partition| partition.live).collect::<Vec<_>>(), [1]);
     assert_eq!(client.power(miner, &head).await.unwrap().raw, 2048);
     assert_eq!(client.allocated(miner, &head).await.unwrap().max(), Some(number));
-    assert!(client.faults(miner, &head).await.unwrap().is_empty());
+    assert_eq!(client.faults(miner, &head).await.unwrap().max(), None);
     let funds = client.funds(miner, &head).await.unwrap();
-    assert_eq!(client.available_balance(miner, &head).await.unwrap(), funds.available);
+    let node_says: AttoFil = http.ask("StateMinerAvailableBalance", serde_json::json!([miner.to_address(), []])).await;
+    assert_eq!(node_says, funds.available);
     assert_eq!(client.finalized().await.unwrap(), head.height.plus(-5));
     assert_eq!(client.epoch_reward(&head).await.unwrap(), AttoFil::ZERO);
     assert_eq!(client.market_balance(miner, &head).await.unwrap().escrow, AttoFil::ZERO);
