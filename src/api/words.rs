@@ -58,6 +58,7 @@ pub const fn kind(event: EventKind) -> &'static str {
         EventKind::Proving => "event;sealing.SectorProving",
         EventKind::CommitReverted => "event;seald.CommitReverted",
         EventKind::Finalized => "event;sealing.SectorFinalized",
+        EventKind::FinalizeDeferred => "event;seald.FinalizeDeferred",
         EventKind::RetrySeal => "event;sealing.SectorRetrySealPreCommit1",
         EventKind::RetryPreCommit => "event;sealing.SectorRetryPreCommit",
         EventKind::RetryWaitSeed => "event;sealing.SectorRetryWaitSeed",
@@ -104,16 +105,16 @@ pub const fn task(stage: Stage) -> &'static str {
     }
 }
 
-/// The stage that a sector in this state waits for when it waits for a worker; `None` where no worker has anything to do.
+/// The stage that a sector in this state waits for when it waits for a worker; `None` where no worker has anything to do. A
+/// proven sector that waits was not trimmed yet.
 pub const fn stage_of(state: State) -> Option<Stage> {
     match state {
         State::PreCommit1 => Some(Stage::PreCommit1),
         State::PreCommit2 => Some(Stage::PreCommit2),
         State::Committing => Some(Stage::Commit),
-        State::FinalizeSector => Some(Stage::Finalize),
+        State::FinalizeSector | State::Proving => Some(Stage::Finalize),
         State::Removing => Some(Stage::Remove),
-        State::Proving
-        | State::Packing
+        State::Packing
         | State::PreCommitting
         | State::WaitSeed
         | State::CommitWait

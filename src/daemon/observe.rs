@@ -124,9 +124,15 @@ impl World {
         });
     }
 
-    /// Sectors on which work is going on or waited for.
-    pub fn in_flight(&self) -> impl Iterator<Item = (&SectorNumber, &Record)> {
-        self.book.records.iter().filter(|(_, record)| !matches!(record.state, State::Proving | State::Removed))
+    /// Sectors on which work is going on or waited for. One that is proven is at rest until its cache can be trimmed: only
+    /// the trim itself, and what holds that up, is work.
+    pub fn at_work(&self, is_held: impl Fn(&SectorNumber) -> bool) -> impl Iterator<Item = (&SectorNumber, &Record)> {
+        let running: BTreeSet<SectorNumber> = self.tasks.values().map(|task| task.number).collect();
+        self.book.records.iter().filter(move |(number, record)| {
+            let proven = record.state == State::Proving;
+            let trims = record.is_untrimmed() && (running.contains(number) || is_held(number));
+            record.state != State::Removed && (!proven || trims)
+        })
     }
 }
 
@@ -169,6 +175,7 @@ pub fn questions(book: &Book, miner: MinerId, terms: (i64, SectorSize)) -> Quest
     let mut asked = Questions { miner: Some(miner), ..Questions::default() };
     for record in book.records.values() {
         match record.state {
+            State::Proving if record.is_untrimmed() => drop(asked.sectors.insert(record.number, None)),
             State::Proving => drop(asked.proven.insert(record.number)),
             State::Removed => {}
             State::PreCommit1 | State::PreCommitting => {

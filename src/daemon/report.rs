@@ -92,6 +92,7 @@ impl World {
         ChainStatus {
             network: view.map(|view| view.network.name.clone()),
             head: view.map(|view| view.head.height),
+            finalized: view.map(|view| view.finalized),
             seen: view.map(|view| view.at),
             trouble: sight.trouble.clone(),
             messages_pending: u64::try_from(pending).unwrap_or(u64::MAX),
@@ -220,7 +221,7 @@ impl World {
                 Subject::Daemon | Subject::Pledge | Subject::Repo(_) | Subject::Slot(_) | Subject::Message(_) => None,
             })
             .collect();
-        self.in_flight()
+        self.at_work(|number| holds.contains_key(number))
             .map(|(number, record)| {
                 let task = self.tasks.iter().find(|(_, task)| task.number == *number);
                 let view =

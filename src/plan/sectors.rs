@@ -138,10 +138,11 @@ pub fn promises(desired: &Desired, observed: &Observed) -> Reservations {
     let mut promised = Reservations::default();
     for (number, seen) in &observed.sectors {
         let Record { proof, state, repo, .. } = &seen.record;
+        let moves = *state == State::FinalizeSector || seen.record.is_untrimmed();
         if let Some(bytes) = space::still_to_write(proof.sector_size(), *state) {
             promised.add(*number, repo.clone(), bytes);
         }
-        if *state == State::FinalizeSector && seen.busy.is_some() && !desired.stores_in(repo) {
+        if moves && seen.busy.is_some() && !desired.stores_in(repo) {
             // which of them was chosen is not known any more: too much is promised, for as long as the move takes
             for (name, _) in desired.repos.iter().filter(|(_, wish)| wish.store) {
                 promised.add(*number, name.clone(), space::finalized_size(proof.sector_size()));

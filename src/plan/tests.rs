@@ -23,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
-use world::{FINAL, SIZE, done, final_sector, number, precommit_sector, reversed, under_way, world};
+use world::{FINAL, SIZE, done, final_sector, number, precommit_sector, reversed, under_way, untrimmed_sector, world};
 
 /// The sectors an action is for.
 fn sectors_of(action: &Action) -> Vec<SectorNumber> {
@@ -474,14 +474,28 @@ fn two_replicas_are_not_moved_into_room_for_one() {
     let mut observed = Observed { chain: Some(FINAL), ..ready(&desired) };
     let room = |free| Room { free, used: Bytes::default(), reserve: Bytes::default(), max_use: None };
     observed.repos.insert("hdd".parse().unwrap(), RepoSeen::Open(room(space::finalized_size(SIZE))));
-    observed.sectors = [0, 1].map(|n| (number(n), final_sector(n))).into();
-    let first = plan(&desired, &observed);
-    let [run, wait] = &text(&first)[..] else { panic!("{first:#?}") };
-    assert_eq!(run, "run finalize of sector 0 on light/0");
-    assert!(wait.starts_with("sector 1 waits for a repo with role store: "), "{wait}");
-    // nor while the first is on its way
-    let moving = first.actions.iter().fold(observed, under_way);
-    assert_eq!(text(&plan(&desired, &moving)).len(), 1);
+    // the same when the trim was put off
+    for sector in [final_sector, untrimmed_sector] {
+        let mut observed = observed.clone();
+        observed.sectors = [0, 1].map(|n| (number(n), sector(n))).into();
+        let first = plan(&desired, &observed);
+        let [run, wait] = &text(&first)[..] else { panic!("{first:#?}") };
+        assert_eq!(run, "run finalize of sector 0 on light/0");
+        assert!(wait.starts_with("sector 1 waits for a repo with role store: "), "{wait}");
+        // nor while the first is on its way
+        let moving = first.actions.iter().fold(observed, under_way);
+        assert_eq!(text(&plan(&desired, &moving)).len(), 1);
+    }
+}
+
+#[test]
+fn a_sector_that_waits_for_its_trim_holds_no_place_of_another() {
+    let mut desired = devnet();
+    let mut observed = Observed { chain: Some(CHAIN), ..ready(&desired) };
+    (desired.sectors, desired.max_in_flight) = (2, 1);
+    observed.sectors = BTreeMap::from([(number(0), untrimmed_sector(0))]);
+    observed.next_number = Some(number(1));
+    assert_eq!(text(&plan(&desired, &observed)), ["create sector 1 in repo disk"]);
 }
 
 #[test]

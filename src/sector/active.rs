@@ -1,7 +1,7 @@
-//! A sector on chain: finalized, watched, and on its ways out.
+//! A sector on chain: trimmed once that is final, watched, and on its ways out.
 
 use super::{
-    facts::{ChainNow, Facts, MessageView},
+    facts::{ChainNow, Facts, MessageView, OnChainSector},
     machine::{Event, State},
     next::{Next, WakeUp, outstanding, wait},
     policy::{self, Policy},
@@ -11,11 +11,13 @@ use crate::units::{Epoch, UnixMillis};
 
 pub(super) fn finalize(facts: &Facts, chain: ChainNow) -> Next {
     let Some(sector) = &facts.sector else { return Next::Record(Event::CommitReverted) };
-    let ahead = sector.activation.epoch.since(chain.finalized);
-    if ahead <= 0 {
-        return Next::Work(Stage::Finalize);
-    }
-    wait("finality: the cache is kept until no reorganisation can ask for it", WakeUp::At(chain.head.plus(ahead)))
+    if is_final(sector, chain) { Next::Work(Stage::Finalize) } else { Next::Record(Event::FinalizeDeferred) }
+}
+
+/// Whether no reorganisation can ask for the cache any more. By what the chain shows: what was recorded may be of before a
+/// reorganisation.
+fn is_final(sector: &OnChainSector, chain: ChainNow) -> bool {
+    sector.activation.epoch <= chain.finalized
 }
 
 /// A node that is behind does not know the sector yet: then it is not gone.
@@ -25,15 +27,26 @@ fn knows(record: &Record, chain: ChainNow) -> bool {
 
 pub(super) fn proving(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
     match &facts.sector {
-        Some(sector) if !sector.faulty => Next::Rest,
+        Some(sector) if sector.faulty => Next::Record(Event::Faulty),
+        Some(sector) if record.is_untrimmed() && is_final(sector, chain) => Next::Work(Stage::Finalize),
+        Some(_) => Next::Rest,
+        None if is_taken_back(record, facts, chain) => Next::Record(Event::CommitReverted),
         None if !knows(record, chain) => Next::Rest,
         // gone is a fault as well: the states of faults lead on from there
-        Some(_) | None => Next::Record(Event::Faulty),
+        None => Next::Record(Event::Faulty),
     }
+}
+
+/// Whether a reorganisation took back the proof of a sector that still has its cache. Not when the chain had its activation
+/// for good and used its pre-commit up: then it has ended the sector.
+fn is_taken_back(record: &Record, facts: &Facts, chain: ChainNow) -> bool {
+    let ended = knows(record, chain) && facts.allocated && facts.precommit.is_none();
+    record.is_untrimmed() && facts.sector.is_none() && !ended
 }
 
 pub(super) fn faulty(record: &Record, facts: &Facts, chain: ChainNow) -> Next {
     match (&facts.sector, record.state) {
+        (None, _) if is_taken_back(record, facts, chain) => Next::Record(Event::CommitReverted),
         (None, _) if !knows(record, chain) => wait("the node to be as far as the sector", WakeUp::NextHead),
         (Some(sector), _) if !sector.faulty => Next::Record(Event::Recovered),
         (_, State::Faulty) => Next::Record(Event::FaultReported),

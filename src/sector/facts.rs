@@ -76,8 +76,8 @@ pub enum MessageView {
     },
 }
 
-/// What the chain says of one sector, all read at one head. A sector in `Proving` is only reported when the chain
-/// lists it as faulty or no longer at all.
+/// What the chain says of one sector, all read at one head. A sector in `Proving` that is trimmed is only reported when
+/// the chain lists it as faulty or no longer at all, and when it has its turn.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// Its pre-commit, when there is one.

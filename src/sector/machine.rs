@@ -24,7 +24,7 @@ macro_rules! states {
 }
 
 states! {
-    /// On chain, proven, finalized.
+    /// On chain and proven; its cache is trimmed once that is final.
     Proving,
     /// Created; a capacity sector has nothing to pack.
     Packing,
@@ -40,7 +40,7 @@ states! {
     Committing,
     /// Prove-commit in the outbox; waiting for the chain to show the sector.
     CommitWait,
-    /// On chain; cache to be trimmed and replica to be stored.
+    /// On chain, deep enough; what is final already is trimmed and stored, the rest from `Proving`.
     FinalizeSector,
     /// Cannot be sealed any more; nothing happens by itself.
     FailedUnrecoverable,
@@ -289,6 +289,8 @@ events! {
         /// That repo.
         store: RepoName,
     },
+    /// A reorganisation may still ask for the cache: it is trimmed from `Proving`, once that is over.
+    FinalizeDeferred,
     /// Seal again.
     RetrySeal,
     /// Send a pre-commit again.
@@ -354,7 +356,8 @@ use EventKind as E;
 use State as S;
 
 /// The whole machine: (state, event, next state). Nothing else decides where a sector goes, except the operator's
-/// [`Event::StateForced`], which leads to any state that the record's data allow.
+/// [`Event::StateForced`], which leads to any state that the record's data allow. Edges that [`ends_with_the_trim`] are
+/// there only until the cache is trimmed.
 pub const EDGES: &[(State, EventKind, State)] = &[
     (S::Packing, E::Packed, S::PreCommit1),
     (S::Packing, E::PackingFailed, S::PackingFailed),
@@ -397,6 +400,10 @@ pub const EDGES: &[(State, EventKind, State)] = &[
     (S::FinalizeSector, E::AttemptFailed, S::FinalizeSector),
     (S::FinalizeSector, E::CommitReverted, S::CommitWait),
     (S::FinalizeSector, E::Finalized, S::Proving),
+    (S::FinalizeSector, E::FinalizeDeferred, S::Proving),
+    (S::Proving, E::AttemptFailed, S::Proving),
+    (S::Proving, E::CommitReverted, S::CommitWait),
+    (S::Proving, E::Finalized, S::Proving),
     (S::Proving, E::Faulty, S::Faulty),
     (S::Proving, E::FaultReported, S::FaultReported),
     (S::SealFailed, E::RetrySeal, S::PreCommit1),
@@ -418,7 +425,9 @@ pub const EDGES: &[(State, EventKind, State)] = &[
     (S::CommitFailed, E::GivenUp, S::FailedUnrecoverable),
     (S::Faulty, E::FaultReported, S::FaultReported),
     (S::Faulty, E::Recovered, S::Proving),
+    (S::Faulty, E::CommitReverted, S::CommitWait),
     (S::FaultReported, E::Recovered, S::Proving),
+    (S::FaultReported, E::CommitReverted, S::CommitWait),
     (S::FaultReported, E::FaultedFinal, S::FaultedFinal),
     (S::Packing, E::RetryAsked, S::Packing),
     (S::PreCommit1, E::RetryAsked, S::PreCommit1),
@@ -428,6 +437,7 @@ pub const EDGES: &[(State, EventKind, State)] = &[
     (S::Committing, E::RetryAsked, S::Committing),
     (S::CommitWait, E::RetryAsked, S::CommitWait),
     (S::FinalizeSector, E::RetryAsked, S::FinalizeSector),
+    (S::Proving, E::RetryAsked, S::Proving),
     (S::SealFailed, E::RetryAsked, S::SealFailed),
     (S::PreCommitFailed, E::RetryAsked, S::PreCommitFailed),
     (S::ComputeProofFailed, E::RetryAsked, S::ComputeProofFailed),
@@ -467,4 +477,14 @@ pub const EDGES: &[(State, EventKind, State)] = &[
 /// that depends on the record.
 pub(super) fn target(state: State, event: &Event) -> Option<State> {
     EDGES.iter().find(|(from, kind, _)| *from == state && *kind == event.kind()).map(|(_, _, to)| *to)
+}
+
+/// Whether a sector on chain takes this event only until its cache is trimmed: what is trimmed is not trimmed again, and
+/// cannot go back to where its cache is needed.
+pub(super) const fn ends_with_the_trim(state: State, event: EventKind) -> bool {
+    matches!(
+        (state, event),
+        (S::Proving, E::AttemptFailed | E::CommitReverted | E::Finalized | E::RetryAsked)
+            | (S::Faulty | S::FaultReported, E::CommitReverted)
+    )
 }

@@ -156,6 +156,7 @@ const fn is_seen(kind: EventKind) -> bool {
         | EventKind::Committed
         | EventKind::Proving
         | EventKind::CommitReverted
+        | EventKind::FinalizeDeferred
         | EventKind::RetryWaitSeed
         | EventKind::RetryCommitWait
         | EventKind::Faulty
@@ -212,6 +213,7 @@ fn on_old_head(wish: Next) -> Next {
                 | EventKind::SeedReady
                 | EventKind::Committed
                 | EventKind::Proving
+                | EventKind::FinalizeDeferred
                 | EventKind::RetryWaitSeed
                 | EventKind::RetryCommitWait
                 | EventKind::RetryComputeProof

@@ -69,13 +69,16 @@ const READ_FIRST: &str = "try again when `seald status` shows a fresh head";
 
 fn retry(record: &Record) -> Result<Verdict, Refusal> {
     match record.state {
-        State::Proving => refuse("the sector is proven: there is nothing to try again", "nothing is to be done"),
+        State::Proving if !record.is_untrimmed() => {
+            refuse("the sector is proven: there is nothing to try again", "nothing is to be done")
+        }
         State::Removed => refuse("the sector is removed", "its number stays used; another sector takes its place"),
         State::FailedUnrecoverable | State::PackingFailed | State::FaultedFinal => refuse(
             format!("a sector in {} cannot go on{}", record.state, because(record.failure.as_ref())),
             "`sectors remove` clears its files; another sector takes its place",
         ),
-        State::Packing
+        State::Proving
+        | State::Packing
         | State::PreCommit1
         | State::PreCommit2
         | State::PreCommitting
@@ -244,7 +247,6 @@ enum Part {
     Seed,
     Commit,
     Activation,
-    Store,
 }
 
 impl Part {
@@ -257,7 +259,6 @@ impl Part {
             Self::Seed => record.seed.is_some(),
             Self::Commit => record.commit.is_some(),
             Self::Activation => record.activation.is_some(),
-            Self::Store => record.store.is_some(),
         }
     }
 
@@ -270,14 +271,13 @@ impl Part {
             Self::Seed => "an interactive seed",
             Self::Commit => "a prove-commit",
             Self::Activation => "an activation",
-            Self::Store => "a long-term repo",
         }
     }
 }
 
 /// What a record must have to be in a state; `None` when no order leads there because other orders do.
 const fn parts(state: State) -> Option<&'static [Part]> {
-    use Part::{Activation, Commit, Landed, PreCommit, Sealed, Seed, Store, Ticket};
+    use Part::{Activation, Commit, Landed, PreCommit, Sealed, Seed, Ticket};
     Some(match state {
         State::Packing | State::PreCommit1 | State::PackingFailed | State::FailedUnrecoverable => &[],
         State::PreCommit2 | State::SealFailed => &[Ticket],
@@ -286,8 +286,9 @@ const fn parts(state: State) -> Option<&'static [Part]> {
         State::Committing | State::ComputeProofFailed => &[Ticket, Sealed, Landed, Seed],
         State::CommitFailed => &[Ticket, Sealed, Landed],
         State::CommitWait => &[Ticket, Sealed, Commit],
-        State::FinalizeSector => &[Activation],
-        State::Proving | State::Faulty | State::FaultReported | State::FaultedFinal => &[Activation, Store],
+        State::FinalizeSector | State::Proving | State::Faulty | State::FaultReported | State::FaultedFinal => {
+            &[Activation]
+        }
         State::Terminating | State::Removing | State::Removed => return None,
     })
 }

@@ -76,7 +76,7 @@ pub fn parked(record: &Record, policy: &Policy) -> Option<Wait> {
         Some(failure) => budget(failure.class, policy),
         None => Some(policy.attempts),
     };
-    let spent = budget.is_some_and(|budget| record.attempts >= budget) && !record.state.is_final();
+    let spent = budget.is_some_and(|budget| record.attempts >= budget) && !record.is_at_rest();
     spent.then(|| {
         let what = record.failure.as_ref().map_or("the last attempt", |failure| failure.doing.as_str());
         let times = if record.attempts == 1 { "once".to_owned() } else { format!("{} times", record.attempts) };

@@ -171,7 +171,7 @@ pub struct Record {
     pub proof: SealProof,
     /// The repo it is sealed in.
     pub repo: RepoName,
-    /// The repo it is kept in once finalized.
+    /// The repo it is kept in once finalized; until then its cache is whole.
     pub store: Option<RepoName>,
     /// When it was created.
     pub created: UnixMillis,
@@ -247,14 +247,15 @@ impl Record {
     /// messages that were sent stay known and are still followed.
     ///
     /// # Errors
-    /// [`Refused`] when the table has no such edge, or the record cannot be in the forced state.
+    /// [`Refused`] when the table has no such edge or had it until the trim, or the record cannot be in the forced state.
     pub fn apply(&self, event: &Event, now: UnixMillis) -> Result<Self, Refused> {
         let state = if let Event::StateForced { state } = event {
             operator::can_be_in(self, *state).is_ok().then_some(*state)
         } else {
             machine::target(self.state, event)
         };
-        let state = state.ok_or_else(|| Refused { state: self.state, event: event.kind() })?;
+        let trimmed = self.store.is_some() && machine::ends_with_the_trim(self.state, event.kind());
+        let state = state.filter(|_| !trimmed).ok_or_else(|| Refused { state: self.state, event: event.kind() })?;
         let mut next = self.clone();
         next.version = self.version.saturating_add(1);
         // a forced state is entered anew, so that what ran before does not belong to it
@@ -334,7 +335,12 @@ impl Record {
             | Event::Recovered
             | Event::FaultedFinal
             | Event::TerminateSent { .. } => self.retry_at = None,
-            Event::TicketExpired | Event::PreCommitReverted | Event::CommitReverted | Event::TerminateReverted => {}
+            // a trim that failed and is put off has failed so often all the same
+            Event::FinalizeDeferred
+            | Event::TicketExpired
+            | Event::PreCommitReverted
+            | Event::CommitReverted
+            | Event::TerminateReverted => {}
         }
     }
 
@@ -423,6 +429,7 @@ impl Record {
             | Event::GivenUp { .. }
             | Event::RetryCommitWait
             | Event::RetrySubmitCommit
+            | Event::FinalizeDeferred
             | Event::Faulty
             | Event::FaultReported
             | Event::Recovered
@@ -459,6 +466,17 @@ impl Record {
             | State::Removing
             | State::Removed => precommit(),
         }
+    }
+
+    /// Whether the chain counts on it while its cache is still whole: a reorganisation could ask for that.
+    pub const fn is_untrimmed(&self) -> bool {
+        let proven = matches!(self.state, State::Proving | State::Faulty | State::FaultReported);
+        proven && self.store.is_none()
+    }
+
+    /// Whether it is at the end of its work, well or badly, and nothing is left to be done later.
+    pub const fn is_at_rest(&self) -> bool {
+        self.state.is_final() && !self.is_untrimmed()
     }
 
     /// What a stage that starts now is done for. A result is the sector's only while this is still the same.

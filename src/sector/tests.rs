@@ -12,7 +12,7 @@ mod today;
 mod wishes;
 
 use super::{Event as Ev, EventKind as E, State as S, *};
-use crate::units::{AttoFil, Epoch, Hash32, SectorNumber, SectorSize, UnixMillis};
+use crate::units::{AttoFil, Epoch, Hash32, RepoName, SectorNumber, SectorSize, UnixMillis};
 use std::collections::BTreeSet;
 
 pub(crate) const NOW: UnixMillis = UnixMillis::new(1_000_000);
@@ -57,6 +57,10 @@ fn message() -> Option<MessageId> {
     Some(MessageId("m-1".to_owned()))
 }
 
+fn store() -> Option<RepoName> {
+    Some("hdd0".parse().unwrap())
+}
+
 fn record(state: State) -> Record {
     let repo = "nvme0".parse().unwrap();
     let number = SectorNumber::try_from(7).unwrap();
@@ -87,7 +91,8 @@ pub(crate) fn event(kind: EventKind) -> Event {
         E::CommitFailed => Ev::CommitFailed { failure, retry_at },
         E::Proving => Ev::Proving { activation: activation() },
         E::CommitReverted => Ev::CommitReverted,
-        E::Finalized => Ev::Finalized { store: "hdd0".parse().unwrap() },
+        E::Finalized => Ev::Finalized { store: store().unwrap() },
+        E::FinalizeDeferred => Ev::FinalizeDeferred,
         E::RetrySeal => Ev::RetrySeal,
         E::RetryPreCommit => Ev::RetryPreCommit,
         E::RetryWaitSeed => Ev::RetryWaitSeed,
@@ -178,6 +183,13 @@ fn all_records(state: State) -> Vec<Record> {
             }
         }
     }
+    // a cache that is trimmed, and one that is not
+    let trimmed: Vec<_> = all
+        .iter()
+        .filter(|record| record.is_untrimmed())
+        .map(|record| Record { store: store(), ..record.clone() })
+        .collect();
+    all.extend(trimmed);
     all
 }
 
@@ -199,7 +211,7 @@ fn assert_awake(record: &Record, facts: Option<&Facts>, answer: &Next) {
             }
         }
         Next::DrawTicket | Next::Work(_) | Next::SubmitPreCommit | Next::SubmitCommit | Next::SubmitTerminate => {
-            assert!(!state.is_final(), "{state} wants {answer:?}");
+            assert!(!record.is_at_rest(), "{state} wants {answer:?}");
         }
     }
 }

@@ -102,7 +102,13 @@ impl Laws {
             }
         }
         for (number, seen) in &observed.sectors {
-            let awake = seen.busy.is_some() || seen.record.state.is_final() || spoken.contains(number);
+            // a whole cache is kept in silence only while no head shows its activation to be final
+            let last = seen.facts.as_ref().zip(observed.chain);
+            let seen_final = last.is_some_and(|(facts, chain)| {
+                facts.sector.as_ref().is_some_and(|sector| sector.activation.epoch <= chain.finalized)
+            });
+            let rests = seen.record.is_at_rest() || (seen.record.state == State::Proving && !seen_final);
+            let awake = seen.busy.is_some() || rests || spoken.contains(number);
             ensure(awake, || format!("sector {number} waits in silence: {:#?}\n{plan:#?}", seen))?;
         }
         Ok(())
@@ -147,7 +153,7 @@ impl Laws {
         for (number, record) in &disk.records {
             // a history only grows: one that was replayed and did not grow needs no second look
             let seen = self.replayed.insert(*number, record.version);
-            if seen != Some(record.version) && (record.version % 8 == 0 || record.state.is_final()) {
+            if seen != Some(record.version) && (record.version % 8 == 0 || record.is_at_rest()) {
                 disk.replay(*number)?;
             }
         }

@@ -189,7 +189,7 @@ fn what_lands_while_the_daemon_is_down_is_taken_as_it_is() {
 // matrix: C1
 #[test]
 fn an_hour_without_a_node_changes_no_state_that_the_chain_decides() {
-    let waits = [State::PreCommitting, State::WaitSeed, State::Committing, State::CommitWait, State::FinalizeSector];
+    let waits = [State::PreCommitting, State::WaitSeed, State::Committing, State::CommitWait, State::Proving];
     for state in waits {
         let mut sim = quiet(1);
         sim.reaches_between_looks(state);
@@ -197,6 +197,7 @@ fn an_hour_without_a_node_changes_no_state_that_the_chain_decides() {
         for _ in 0..120 {
             sim.go();
             assert_eq!(sim.sector(1).state, state);
+            assert!(!sim.shop.files.get(&number(1)).is_some_and(|files| files.trimmed));
         }
         sim.node.net().silent.clear();
         sim.ends(1, 1, 0);
@@ -314,7 +315,8 @@ fn a_ticket_that_changed_is_seen_before_the_pre_commit() {
 #[test]
 fn a_prove_commit_that_a_fork_takes_back_leaves_the_cache_whole() {
     let mut sim = quiet(1);
-    sim.reaches(State::FinalizeSector);
+    sim.reaches(State::Proving);
+    assert!(sim.sector(1).is_untrimmed());
     let activated = sim.sector(1).activation.as_ref().unwrap().epoch.as_i64();
     sim.moves(activated, 20);
     sim.go();
@@ -323,6 +325,46 @@ fn a_prove_commit_that_a_fork_takes_back_leaves_the_cache_whole() {
     sim.ends(1, 1, 0);
     assert_eq!(sim.happened(1, EventKind::CommitReverted), 1);
     assert_eq!(sim.sector(1).activation.as_ref().unwrap().epoch.as_i64(), activated + 20);
+}
+
+// matrix: C8
+#[test]
+fn a_proof_that_a_fork_took_back_while_the_daemon_was_down_is_on_chain_again_and_the_cache_whole() {
+    let mut sim = quiet(1);
+    sim.reaches(State::Proving);
+    let activated = sim.sector(1).activation.as_ref().unwrap().epoch.as_i64();
+    sim.moves(activated, 60);
+    sim.sleeps(40);
+    sim.go();
+    assert_eq!(sim.sector(1).state, State::CommitWait, "what was recorded as final by now is not on chain");
+    assert!(!sim.shop.files[&number(1)].trimmed);
+    sim.ends(1, 1, 0);
+    assert_eq!(sim.sector(1).activation.as_ref().unwrap().epoch.as_i64(), activated + 60);
+}
+
+// matrix: C8
+#[test]
+fn a_sector_counts_before_finality_and_is_trimmed_once_after_it() {
+    let cuts: [fn(&Sim) -> bool; 3] = [
+        |sim| sim.disk.records.get(&number(1)).is_some_and(|record| record.state == State::FinalizeSector),
+        |sim| sim.disk.records.get(&number(1)).is_some_and(Record::is_untrimmed),
+        |sim| sim.memory.tasks.iter().any(|task| task.stage == Stage::Finalize),
+    ];
+    for cut in cuts {
+        let mut sim = quiet(2);
+        // the second is sealed when the first is proven, and not after its trim
+        sim.desired.max_in_flight = 1;
+        sim.luck.slowest_ms = 40 * 30_000;
+        sim.cut_when = Some(cut);
+        sim.until("a crash", |sim| sim.crashes > 0);
+        sim.until("both are trimmed", Sim::is_done);
+        for n in [1, 2] {
+            assert_eq!((sim.happened(n, EventKind::FinalizeDeferred), sim.happened(n, EventKind::Finalized)), (1, 1));
+            assert!(sim.shop.files[&number(n)].trimmed);
+        }
+        let trimmed = sim.disk.events[&number(1)].iter().find(|entry| entry.event.kind() == EventKind::Finalized);
+        assert!(trimmed.is_some_and(|trimmed| sim.sector(2).created < trimmed.at));
+    }
 }
 
 // matrix: C12

@@ -19,7 +19,7 @@ use crate::{
     },
     manifest::{self, Manifest},
     plan::{BatchRule, Desired, SlotWish},
-    sector::{Stage, State, operator::Order},
+    sector::{Record, Stage, State, operator::Order},
     units::{AttoFil, Hash32, MinerId, SectorNumber, UnixMillis},
 };
 use std::{
@@ -134,15 +134,17 @@ impl Sim {
         u64::try_from(self.disk.records.values().filter(|record| record.state == state).count()).unwrap()
     }
 
-    /// All sectors that are wanted are proven.
+    /// All sectors that are wanted are proven, and nothing of them is left to be trimmed.
     pub fn is_done(&self) -> bool {
-        self.count(State::Proving) >= self.desired.sectors
+        let whole = self.disk.records.values().any(Record::is_untrimmed);
+        !whole && self.count(State::Proving) >= self.desired.sectors
     }
 
     /// Why it is not done, for a human.
     pub fn standing(&self) -> String {
         let mut text = format!("head {}\n", self.node.net().chain.head);
-        for record in self.disk.records.values().filter(|record| record.state != State::Proving) {
+        for record in self.disk.records.values().filter(|record| record.state != State::Proving || !record.is_at_rest())
+        {
             text += &format!("{}: {} {:?} attempts {}\n", record.number, record.state, record.failure, record.attempts);
         }
         for pause in self.memory.pausing() {
@@ -179,7 +181,7 @@ impl Sim {
                 return Ok(());
             }
             if epoch % 50 == 0 {
-                let failing = |r: &&crate::sector::Record| !r.state.is_final() && r.failure.is_some();
+                let failing = |r: &&Record| !r.is_at_rest() && r.failure.is_some();
                 let parked: Vec<SectorNumber> =
                     self.disk.records.values().filter(failing).map(|record| record.number).collect();
                 for number in parked {

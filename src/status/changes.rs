@@ -76,6 +76,8 @@ impl Narrator {
             let failure = text::failure_of(sector).filter(|_| news(|s| &s.failure));
             let told = lines.len();
             match known {
+                // a trim that was put off: it counts already, and only what holds it up is news
+                None if sector.state == State::Proving.as_str() && sector.waits_for.is_none() => {}
                 None => lines.push(format!("{subject} {}{}", sector.state, waiting(sector))),
                 Some(old) if old.state != sector.state && !self.journal => {
                     lines.push(format!("{subject} {} -> {}{}", old.state, sector.state, waiting(sector)));
@@ -90,10 +92,10 @@ impl Narrator {
                 self.say(&subject, now.at, sector.waits_for.clone());
             }
         }
-        // a sector leaves the list in one of two ways: it is proven and finalized, or its files are removed
+        // a sector leaves the list in one of two ways: it is proven, or its files are removed
         for gone in before.iter().filter(|s| now.sectors.iter().all(|n| n.number != s.number)) {
             self.said.remove(&format!("sector {}", gone.number));
-            if self.journal {
+            if self.journal || gone.state == State::Proving.as_str() {
                 continue;
             }
             let removed = [State::Removing, State::Terminating].iter().any(|state| gone.state == state.as_str());

@@ -11,6 +11,7 @@ pub mod paint;
 pub mod sectors;
 pub mod stake;
 pub mod text;
+mod trim;
 pub mod waiting;
 pub mod winning;
 pub mod words;
@@ -135,6 +136,7 @@ impl Snapshot {
             chain: ChainStatus {
                 network: None,
                 head: None,
+                finalized: None,
                 seen: None,
                 trouble: None,
                 messages_pending: 0,
@@ -185,6 +187,9 @@ pub struct ChainStatus {
     pub network: Option<String>,
     /// Head, once known.
     pub head: Option<Epoch>,
+    /// The highest epoch that no reorganisation can undo, once known.
+    #[serde(default)]
+    pub finalized: Option<Epoch>,
     /// When it was read.
     pub seen: Option<UnixMillis>,
     /// Why it cannot be read now.

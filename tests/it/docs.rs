@@ -27,6 +27,10 @@ fn the_sector_table_is_the_one_in_the_code() {
         "An event that has no line for a state is refused: it is kept in the sector's history and moves nothing.\n",
     );
     text.push_str(
+        "AttemptFailed, CommitReverted, Finalized and RetryAsked lead on from Proving, and CommitReverted from Faulty and \
+         FaultReported, only until the sector's cache is trimmed.\n",
+    );
+    text.push_str(
         "An operator's StateForced leads from every state but Removing and Removed to each state whose data the \
          record has.\n",
     );

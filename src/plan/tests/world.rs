@@ -49,7 +49,10 @@ fn record() -> impl Strategy<Value = Record> {
                 record = record.apply(&event(*kind), NOW).unwrap();
             }
             for step in stray {
-                let ways: Vec<_> = EDGES.iter().filter(|(from, _, _)| *from == record.state).collect();
+                let ways: Vec<_> = EDGES
+                    .iter()
+                    .filter(|(from, kind, _)| *from == record.state && record.apply(&event(*kind), NOW).is_ok())
+                    .collect();
                 if !ways.is_empty() {
                     record = record.apply(&event(step.get(&ways).1), NOW).unwrap();
                 }
@@ -328,6 +331,12 @@ pub(super) fn precommit_sector(n: u64) -> SectorSeen {
     let record = GOOD_LIFE[..4].iter().fold(start, |record, kind| record.apply(&event(*kind), NOW).unwrap());
     let ticket = record.ticket.as_ref().map(|ticket| (ticket.epoch, ticket.value));
     SectorSeen { record, facts: Some(Facts { ticket, ..Facts::default() }), busy: None }
+}
+
+/// A sector that is proven and not trimmed, sealed in `nvme`.
+pub(super) fn untrimmed_sector(n: u64) -> SectorSeen {
+    let seen = final_sector(n);
+    SectorSeen { record: seen.record.apply(&event(EventKind::FinalizeDeferred), NOW).unwrap(), ..seen }
 }
 
 fn sector_is_busy(observed: &mut Observed, number: SectorNumber) {

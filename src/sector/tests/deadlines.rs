@@ -330,11 +330,14 @@ fn a_sector_that_a_reorganisation_takes_goes_back_and_its_cache_is_kept_until_fi
     };
     let commit = Some(Commit { message: message() });
     let finalizing = Record { state: S::FinalizeSector, activation: Some(activation()), commit, ..proven() };
+    let deferred = finalizing.apply(&Ev::FinalizeDeferred, NOW).unwrap();
     for head in 9_501..10_400 {
         let chain = ChainNow { finalized: Epoch::new(head - 900), ..at(head) };
         let wish = next(&finalizing, Some(&active), Some(chain), &POLICY, NOW);
         let early = head - 900 < 9_500;
         assert_eq!(matches!(wish, Next::Work(Stage::Finalize)), !early, "{head} {wish:?}");
+        let later = next(&deferred, Some(&active), Some(chain), &POLICY, NOW);
+        assert_eq!(later, if early { Next::Rest } else { Next::Work(Stage::Finalize) }, "{head}");
     }
     let reverted = wish_at(&finalizing, &Facts { message: Some(MessageView::Pushed), ..precommitted() }, 9_600);
     assert_eq!(reverted, Next::Record(Ev::CommitReverted));

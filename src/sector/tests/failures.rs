@@ -237,7 +237,7 @@ fn what_the_chain_shows_is_taken_though_the_sector_is_parked() {
     let active = Facts { sector: Some(OnChainSector { activation: activation(), faulty: false }), ..precommitted() };
     for state in [S::PreCommitting, S::WaitSeed, S::Committing, S::PreCommitFailed, S::CommitFailed, S::SealFailed] {
         let (record, _) = settle(parked(state), &active);
-        assert_eq!((record.state, record.attempts), (S::FinalizeSector, 0), "{state}");
+        assert_eq!((record.state, record.attempts), (S::Proving, 0), "{state}");
     }
 }
 

@@ -12,7 +12,7 @@ fn typical(state: State) -> Record {
         porep: Some("aa".to_owned()),
         commit: Some(Commit { message: Some(MessageId("m-2".to_owned())) }),
         activation: Some(activation()),
-        store: Some("hdd0".parse().unwrap()),
+        store: store(),
         ..record(state)
     };
     let unproven = || Record { commit: None, activation: None, store: None, ..full.clone() };
@@ -139,7 +139,7 @@ fn without_a_fresh_view_of_the_chain_nothing_is_removed_terminated_or_forced() {
             }
         }
         let retried = judge(&typical(*state), None, None, Order::Retry).is_ok();
-        assert_eq!(retried, EDGES.contains(&(*state, E::RetryAsked, *state)));
+        assert_eq!(retried, typical(*state).apply(&Ev::RetryAsked, NOW).is_ok());
     }
 }
 
@@ -280,6 +280,30 @@ fn a_record_of_before_terminations_is_read() {
     assert_eq!(serde_json::from_value::<Record>(stored).unwrap(), typical(S::Proving));
 }
 
+// matrix: A10
+#[test]
+fn orders_to_a_sector_whose_cache_is_whole_keep_its_files() {
+    let (_, active) = views().remove(3);
+    let whole = Record { store: None, ..typical(S::Proving) };
+    let order = |order| judge(&whole, Some(&active), Some(CHAIN), order);
+    // the trim is tried again, and no state needs a trim
+    let tired = Record { attempts: 9, retry_at: Some(NOW.plus_ms(1)), failure: Some(failure()), ..whole.clone() };
+    let again = tired.apply(&order(Order::Retry).unwrap().event, NOW).unwrap();
+    assert_eq!((again.state, again.attempts, again.retry_at), (S::Proving, 0, None));
+    for state in [S::FinalizeSector, S::Proving, S::CommitWait] {
+        assert!(order(Order::SetState(state)).is_ok(), "{state}");
+    }
+    assert!(order(Order::Remove).unwrap_err().why.contains("active on chain"));
+    assert!(order(Order::SetState(S::PreCommit1)).is_err());
+    // ended while the trim runs: what comes of that is late, and the files of every repo are removed in the end
+    let ended = whole.apply(&order(Order::Terminate).unwrap().event, NOW).unwrap();
+    assert_eq!(ended.state, S::Terminating);
+    assert_ne!(ended.attempt(), whole.attempt());
+    assert!(ended.apply(&event(E::Finalized), NOW).is_err());
+    // trimmed, there is nothing to try again
+    assert!(judge(&typical(S::Proving), Some(&active), Some(CHAIN), Order::Retry).is_err());
+}
+
 // matrix: C9
 #[test]
 fn a_seed_that_is_told_again_or_too_late_changes_nothing() {
@@ -309,7 +333,7 @@ fn a_result_of_another_attempt_is_not_the_sectors_and_one_result_counts_once() {
     let results = [
         (S::PreCommit1, Ev::PreCommit1Done),
         (S::PreCommit2, Ev::PreCommit2Done { sealed: sealed() }),
-        (S::FinalizeSector, Ev::Finalized { store: "hdd0".parse().unwrap() }),
+        (S::FinalizeSector, Ev::Finalized { store: store().unwrap() }),
         (S::Removing, Ev::RemoveDone),
     ];
     for (state, result) in results {

@@ -74,17 +74,22 @@ fn the_chain_is_looked_at_before_anything_irreversible() {
     };
     assert_eq!(wait(&committing, &ours), WakeUp::NextHead);
     // finality is counted from where the chain has the activation, whatever was recorded before a reorganisation
-    let finalizing = Record { activation: Some(activation()), ..record(S::FinalizeSector) };
     let active = Facts { sector: Some(OnChainSector { activation: activation(), faulty: false }), ..ours };
-    let early = Record { activation: Some(Activation { epoch: Epoch::new(9_000), ..activation() }), ..finalizing };
-    assert_eq!(wait(&early, &active), WakeUp::At(HEAD.plus(400)));
+    let recorded = Some(Activation { epoch: Epoch::new(9_000), ..activation() });
+    let early = |state| Record { activation: recorded.clone(), ..record(state) };
+    let wish = |state| next(&early(state), Some(&active), Some(CHAIN), &POLICY, NOW);
+    assert_eq!((wish(S::FinalizeSector), wish(S::Proving)), (Next::Record(Ev::FinalizeDeferred), Next::Rest));
 }
 
 /// What follows, by itself, from one reading of the chain, and the state it ends in.
 fn steps(start: Record, facts: &Facts) -> (Vec<EventKind>, Record) {
+    steps_at(start, facts, CHAIN)
+}
+
+fn steps_at(start: Record, facts: &Facts, chain: ChainNow) -> (Vec<EventKind>, Record) {
     let mut record = start;
     let mut steps = Vec::new();
-    while let Next::Record(event) = next(&record, Some(facts), Some(CHAIN), &POLICY, NOW) {
+    while let Next::Record(event) = next(&record, Some(facts), Some(chain), &POLICY, NOW) {
         record = record.apply(&event, NOW).unwrap();
         steps.push(event.kind());
         assert!(steps.len() <= 8, "{steps:?} with {facts:#?}");
@@ -126,7 +131,7 @@ fn a_replica_is_sealed_again_when_the_chain_changed_its_ticket() {
 #[test]
 fn a_proving_sector_that_the_chain_no_longer_lists_ends() {
     let activation = || Activation { epoch: CHAIN.finalized, ..activation() };
-    let proving = Record { activation: Some(activation()), ..record(S::Proving) };
+    let proving = Record { activation: Some(activation()), store: store(), ..record(S::Proving) };
     let listed = |faulty| Facts {
         sector: Some(OnChainSector { activation: activation(), faulty }),
         allocated: true,
@@ -180,4 +185,56 @@ fn a_replica_that_gives_no_valid_proof_is_sealed_again_once() {
         assert!(matches!(wish, Next::Record(Ev::RetryComputeProof) | Next::Wait(_)), "{wish:?}");
     }
     assert_eq!(record.attempts, POLICY.attempts);
+}
+
+// matrix: C8
+#[test]
+fn a_proven_sector_is_trimmed_at_finality_and_taken_back_before_it() {
+    let whole = |state| Record { activation: Some(activation()), ..record(state) };
+    let early = CHAIN;
+    let late = ChainNow { finalized: activation().epoch, ..CHAIN };
+    let listed = |faulty| Facts {
+        sector: Some(OnChainSector { activation: activation(), faulty }),
+        allocated: true,
+        ..Facts::default()
+    };
+    let wish = |record: &Record, facts: &Facts, chain| next(record, Some(facts), Some(chain), &POLICY, NOW);
+    let proving = whole(S::Proving);
+    assert_eq!(wish(&proving, &listed(false), early), Next::Rest);
+    assert_eq!(wish(&proving, &listed(false), late), Next::Work(Stage::Finalize));
+    // by an old head nothing is trimmed, and nothing is taken back
+    for facts in [listed(false), Facts::default()] {
+        let old = wish(&proving, &facts, ChainNow { stale: true, ..late });
+        assert!(matches!(&old, Next::Wait(wait) if wait.until == WakeUp::NextHead), "{old:?}");
+    }
+    // a failed trim waits, is parked, and goes on in the same state
+    let failed = proving.apply(&event(E::AttemptFailed), NOW).unwrap();
+    assert_eq!((failed.state, failed.attempts), (S::Proving, 1));
+    let spent = Record { attempts: 2 * POLICY.attempts, ..failed };
+    let parked = wish(&spent, &listed(false), late);
+    assert!(matches!(&parked, Next::Wait(wait) if wait.until == WakeUp::Operator), "{parked:?}");
+    assert_eq!(wish(&spent, &listed(false), early), Next::Rest);
+    // a fault comes first, and the trim when it is over
+    assert_eq!(wish(&proving, &listed(true), late), Next::Record(Ev::Faulty));
+    assert!(matches!(wish(&whole(S::FaultReported), &listed(true), late), Next::Wait(_)));
+    let recovered = whole(S::FaultReported).apply(&Ev::Recovered, NOW).unwrap();
+    assert_eq!(wish(&recovered, &listed(false), late), Next::Work(Stage::Finalize));
+    // trimmed, it rests for good
+    let trimmed = proving.apply(&event(E::Finalized), NOW).unwrap();
+    assert_eq!((trimmed.state, wish(&trimmed, &listed(false), late)), (S::Proving, Next::Rest));
+    assert!(trimmed.apply(&event(E::Finalized), NOW).is_err() && trimmed.apply(&Ev::CommitReverted, NOW).is_err());
+    // what a reorganisation takes goes back, from wherever it is; seen late as well, when the pre-commit is there again
+    let precommit = all_facts().into_iter().find_map(|facts| facts.precommit);
+    let precommitted = Facts { precommit, allocated: true, ..Facts::default() };
+    let gone = Facts { allocated: true, ..Facts::default() };
+    for state in [S::Proving, S::Faulty, S::FaultReported] {
+        for (facts, chain) in
+            [(&Facts::default(), early), (&gone, early), (&precommitted, early), (&precommitted, late)]
+        {
+            assert_eq!(wish(&whole(state), facts, chain), Next::Record(Ev::CommitReverted), "{state} {facts:?}");
+        }
+        assert_eq!(whole(state).apply(&Ev::CommitReverted, NOW).unwrap().state, S::CommitWait);
+        // a sector that was there for good and is gone was ended
+        assert_eq!(steps_at(whole(state), &gone, late).1.state, S::FaultedFinal, "{state}");
+    }
 }

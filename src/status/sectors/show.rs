@@ -7,7 +7,9 @@ use crate::{
         BatchStatus, DaemonState, DeadlineStatus, SectorStatus, Snapshot,
         paint::{Colour, Side, Table, Tone, cell, toned},
         stake::Stake,
-        text, words,
+        text,
+        trim::Trim,
+        words,
     },
     units::{Hash32, SectorSize, UnixMillis},
 };
@@ -67,6 +69,9 @@ pub struct Show {
     /// What the chain says of it now, when it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_chain: Option<OnChain>,
+    /// When its cache is trimmed; absent before it is proven and after the trim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim: Option<Trim>,
     /// Everything that happened to it, oldest first.
     pub history: Vec<HistoryLine>,
 }
@@ -79,8 +84,9 @@ impl Show {
         let batches = batches.filter(|batch| batch.sectors.contains(&sector.number)).cloned().collect();
         let epoch_secs = last.and_then(|last| last.chain.epoch_secs);
         let names = Names::default();
+        let trim = Trim::of(&sector, last.map(|last| &last.chain));
         let format_version = FORMAT_VERSION;
-        Self { format_version, daemon, sector, status, batches, epoch_secs, names, on_chain: None, history }
+        Self { format_version, daemon, sector, status, batches, epoch_secs, names, on_chain: None, trim, history }
     }
 
     /// The report as text.
@@ -90,7 +96,8 @@ impl Show {
         let name = colour.paint(Tone::Strong, &format!("sector {number}"));
         let mut out = format!("{name}   {} for {since}\n", colour.paint(text::tone_of(state.as_str()), state.as_str()));
         let mut facts = Table::new(&[("", Side::Left), ("", Side::Left)]);
-        let why = self.why(now).into_iter().chain(self.stakes(now)).map(|(key, value)| (key, Some(value)));
+        let trim = self.trim.map(|trim| ("cache", trim.words(self.epoch_secs)));
+        let why = self.why(now).into_iter().chain(trim).chain(self.stakes(now)).map(|(key, value)| (key, Some(value)));
         for (key, value) in why.chain(self.facts(shown)).chain(places_of(&self.sector)) {
             if let Some(value) = value {
                 facts.row([toned(key, Tone::Dim), cell(value)], None);
@@ -256,6 +263,7 @@ pub fn brief(event: &Event) -> String {
         Event::Terminated { epoch } => epoch.to_string(),
         Event::StateForced { state } => state.to_string(),
         Event::Packed
+        | Event::FinalizeDeferred
         | Event::TicketExpired
         | Event::PreCommit1Done
         | Event::PreCommitReverted

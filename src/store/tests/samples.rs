@@ -78,6 +78,7 @@ pub(super) fn event(kind: EventKind, n: u8) -> Event {
             let sealed = Sealed { comm_r: hash, comm_d: hash };
             Event::Imported { sealed, activation, store: "hdd0".parse().unwrap() }
         }
+        EventKind::FinalizeDeferred => Event::FinalizeDeferred,
         EventKind::RetrySeal => Event::RetrySeal,
         EventKind::RetryPreCommit => Event::RetryPreCommit,
         EventKind::RetryWaitSeed => Event::RetryWaitSeed,

@@ -36,6 +36,7 @@ pub fn fresh() -> Snapshot {
         chain: ChainStatus {
             network: None,
             head: None,
+            finalized: None,
             seen: None,
             trouble: None,
             messages_pending: 0,
@@ -65,6 +66,7 @@ pub fn sealing() -> Snapshot {
         chain: ChainStatus {
             network: Some("devnet".to_owned()),
             head: Some(Epoch::new(1234)),
+            finalized: None,
             seen: Some(NOW.plus_ms(-2_000)),
             trouble: None,
             messages_pending: 2,
