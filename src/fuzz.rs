@@ -15,6 +15,7 @@ pub const TARGETS: &[Target] = &[
     ("results", chain::fuzz::results),
     ("shapes", chain::fuzz::shapes),
     ("returns", chain::fuzz::returns),
+    ("preseals", chain::fuzz::pre_seals),
     ("bitfields", chain::fuzz::bit_fields),
     ("contacts", chain::fuzz::contacts),
     ("names", chain::fuzz::names),

@@ -4,13 +4,14 @@ use super::{
     method::{Method, document},
     rpc::Fault,
     sectors,
-    site::{Access, Lookup, Repo, Site},
+    site::{Lookup, Repo, Site},
     storage,
     token::{Permission, Permissions, Secret},
     workers::{self, moment},
 };
 use crate::{
     control::{Ask, Refused, Request, ask},
+    manifest::Api,
     status::{Alarm, Snapshot},
     units::{MinerId, SectorNumber, UnixMillis, sector_file_name},
 };
@@ -84,8 +85,8 @@ impl Desk {
     }
 
     /// What is served now.
-    pub(super) fn access(&self) -> Access {
-        self.site.borrow().as_ref().map_or(Access::Read, |site| site.access)
+    pub(super) fn access(&self) -> Api {
+        self.site.borrow().as_ref().map_or(Api::Read, |site| site.access)
     }
 }
 
@@ -268,7 +269,7 @@ impl Seen<'_> {
 
     /// Orders one sector more, and waits for it to be there.
     async fn pledge(&self) -> Result<Value, Fault> {
-        if self.site.access != Access::Write {
+        if self.site.access != Api::Write {
             let words = "PledgeSector changes something, which node.api of the manifest does not allow: \
                          set node.api = \"write\", then `seald reload`; or use `seald sectors pledge`";
             return Err(Fault::refused(words));

@@ -134,7 +134,10 @@ impl Method {
         let found = bare.and_then(|bare| Self::ALL.iter().copied().find(|method| method.name() == bare));
         found.ok_or_else(|| {
             let instead = ELSEWHERE.iter().find(|(method, _)| bare == Some(method));
-            let instead = instead.map_or("Filecoin.Discover lists what seald serves", |(_, instead)| instead);
+            let instead = instead.map_or_else(
+                || "Filecoin.Discover lists what seald serves".to_owned(),
+                |(_, instead)| format!("with seald: {instead}"),
+            );
             format!("method '{}' not found; {instead}", name.chars().take(80).collect::<String>())
         })
     }
@@ -171,7 +174,7 @@ mod tests {
         assert_eq!(Method::of("Filecoin.SectorsList"), Ok(Method::SectorsList));
         assert_eq!(Method::of("rpc.discover"), Ok(Method::Discover));
         let why = Method::of("Filecoin.SectorsUpdate").unwrap_err();
-        assert_eq!(why, "method 'Filecoin.SectorsUpdate' not found; `seald sectors set-state`");
+        assert_eq!(why, "method 'Filecoin.SectorsUpdate' not found; with seald: `seald sectors set-state`");
         for name in ["", "SectorsList", "Filecoin.", "filecoin.Version", &"x".repeat(1000)] {
             let why = Method::of(name).unwrap_err();
             assert!(why.contains("Filecoin.Discover") && why.len() < 200, "{why}");

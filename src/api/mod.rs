@@ -25,5 +25,5 @@ mod workers;
 
 pub use answers::Desk;
 pub use server::router;
-pub use site::{Access, File, Job, Known, Lookup, Repo, Room, Site, Worker};
+pub use site::{File, Job, Known, Lookup, OnChain, Repo, Room, Site, Worker};
 pub use token::{Permission, Secret};

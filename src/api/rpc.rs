@@ -88,7 +88,9 @@ pub fn read(bytes: &[u8]) -> Result<Asked, Fault> {
             Err(Fault::request(format!("the batch has {} calls: give at most {BATCH}", calls.len())))
         }
         Value::Array(calls) => Ok(Asked::Many(calls.into_iter().map(call).collect())),
-        one => Ok(Asked::One(call(one))),
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            Ok(Asked::One(call(one)))
+        }
     }
 }
 

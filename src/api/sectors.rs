@@ -1,12 +1,11 @@
 //! Sectors as Lotus's `SectorInfo` has them, and lists of their numbers. Pure.
 
 use super::{
-    site::Known,
+    site::{Known, OnChain},
     words::{STARTED, kind, state},
 };
 use crate::{
     chain::{
-        SectorInfo,
         cids::{sealed, unsealed, zero_comm_d},
         wire::BitField,
     },
@@ -19,15 +18,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// `SectorsStatus`. What the chain has of it is zero unless that was asked for and the chain has it.
-pub fn status(known: &Known, on_chain: Option<&SectorInfo>) -> Value {
+pub fn status(known: &Known, on_chain: Option<&OnChain>) -> Value {
     let Known { record, history, precommit, commit } = known;
     let Record { number, proof, ticket, seed, porep, sealed: commitments, .. } = record;
     let ticket = ticket.as_ref().map(|ticket| (ticket.value, ticket.epoch));
     let seed = seed.as_ref().map(|seed| (seed.value, seed.epoch));
     let failure = record.failure.as_ref().map(|failure| format!("{}: {}", failure.doing, failure.error));
     let size = proof.sector_size();
-    let epoch = |of: fn(&SectorInfo) -> Epoch| on_chain.map_or(0, |info| of(info).as_i64());
-    let expiration = epoch(|info| info.expiration);
+    let epoch = |of: fn(&OnChain) -> Option<Epoch>| on_chain.and_then(of).map_or(0, Epoch::as_i64);
+    let amount = |of: fn(&OnChain) -> String| on_chain.map_or_else(|| "0".to_owned(), of);
     // a sector without deals is one piece of zeros, and a deal of number 0 stands for that piece
     let filler = json!({
         "Piece": { "Size": size.bytes().as_u64(), "PieceCID": link(unsealed(zero_comm_d(size))) },
@@ -50,14 +49,14 @@ pub fn status(known: &Known, on_chain: Option<&SectorInfo>) -> Value {
         "ReplicaUpdateMessage": null,
         "LastErr": failure.unwrap_or_default(),
         "Log": log(record, history),
-        "SealProof": proof.as_i64(),
-        "Activation": epoch(|info| info.activation),
-        "Expiration": expiration,
-        "DealWeight": "0",
-        "VerifiedDealWeight": "0",
-        "InitialPledge": on_chain.map_or_else(|| "0".to_owned(), |info| info.pledge.as_atto().to_string()),
-        "OnTime": expiration,
-        "Early": 0,
+        "SealProof": on_chain.map_or(proof.as_i64(), |on_chain| on_chain.terms.seal_proof),
+        "Activation": epoch(|on_chain| Some(on_chain.terms.activation)),
+        "Expiration": epoch(|on_chain| Some(on_chain.terms.expiration)),
+        "DealWeight": amount(|on_chain| on_chain.terms.deal_weight.to_string()),
+        "VerifiedDealWeight": amount(|on_chain| on_chain.terms.verified_deal_weight.to_string()),
+        "InitialPledge": amount(|on_chain| on_chain.terms.pledge.as_atto().to_string()),
+        "OnTime": epoch(|on_chain| Some(on_chain.ends?.on_time)),
+        "Early": epoch(|on_chain| on_chain.ends?.early),
     })
 }
 

@@ -4,10 +4,12 @@
 use super::{
     answers::Desk,
     rpc::{self, Asked, Call, Fault, Unfit},
-    site::Access,
     token::{Permission, Permissions},
 };
-use crate::control::{Answered, Answering};
+use crate::{
+    control::{Answered, Answering},
+    manifest::Api,
+};
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
@@ -79,28 +81,41 @@ struct InQuery {
     token: Option<String>,
 }
 
-/// What whoever sent this may do. Nothing is said of the token that came, not even to the log.
-fn allowed(desk: &Desk, headers: &HeaderMap, Query(query): Query<InQuery>) -> Result<Permissions, Response> {
-    if desk.access() == Access::Off {
-        return Err(told(StatusCode::NOT_FOUND, "the API is off: node.api of the manifest says so"));
+/// Somebody who is not answered, and in what words.
+struct Turned(StatusCode, String);
+
+impl IntoResponse for Turned {
+    fn into_response(self) -> Response {
+        told(self.0, &self.1)
     }
-    let unknown = || told(StatusCode::UNAUTHORIZED, "the token is not one of this seald: `seald api token` makes one");
+}
+
+/// What whoever sent this may do. Nothing is said of the token that came, not even to the log.
+fn allowed(desk: &Desk, headers: &HeaderMap, query: InQuery) -> Result<Permissions, Turned> {
+    if desk.access() == Api::Off {
+        return Err(Turned(StatusCode::NOT_FOUND, "the API is off: node.api of the manifest says so".to_owned()));
+    }
+    let unknown = || {
+        let words = "the token is not one of this seald: `seald api token` makes one";
+        Turned(StatusCode::UNAUTHORIZED, words.to_owned())
+    };
     let token = match headers.get(header::AUTHORIZATION) {
-        Some(value) => Some(
-            value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(unknown)?.trim().to_owned(),
-        ),
+        Some(value) => {
+            let bearer = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+            Some(bearer.ok_or_else(unknown)?.trim().to_owned())
+        }
         None => query.token,
     };
     let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(Permission::Read.and_below()) };
-    let secret = desk.secret.as_ref().map_err(|why| told(StatusCode::SERVICE_UNAVAILABLE, why))?;
+    let secret = desk.secret.as_ref().map_err(|why| Turned(StatusCode::SERVICE_UNAVAILABLE, why.clone()))?;
     secret.verify(&token).ok_or_else(unknown)
 }
 
-async fn post(Shared(office): Shared<Office>, query: Query<InQuery>, request: Request) -> Response {
+async fn post(Shared(office): Shared<Office>, Query(query): Query<InQuery>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let allowed = match allowed(&office.desk, &head.headers, query) {
         Ok(allowed) => allowed,
-        Err(refused) => return refused,
+        Err(sent) => return sent.into_response(),
     };
     let body = match timeout(COMING, to_bytes(body, LARGEST)).await {
         Ok(Ok(body)) => body,
@@ -151,12 +166,12 @@ async fn socket(
     Shared(office): Shared<Office>,
     ConnectInfo(answering): ConnectInfo<Answering>,
     headers: HeaderMap,
-    query: Query<InQuery>,
+    Query(query): Query<InQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let allowed = match allowed(&office.desk, &headers, query) {
         Ok(allowed) => allowed,
-        Err(refused) => return refused,
+        Err(sent) => return sent.into_response(),
     };
     let Ok(upgrade) = upgrade else {
         return told(StatusCode::METHOD_NOT_ALLOWED, "send calls by POST or by websocket");

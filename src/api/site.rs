@@ -1,9 +1,10 @@
 //! What the API answers from: the site, which is what the daemon has and does now, and what it looks up on request.
 
 use crate::{
-    chain::SectorInfo,
+    chain::{Ends, SectorTerms},
     control::Refused,
     host::memory::Memory,
+    manifest::Api,
     plan::Assignee,
     sector::{Record, Stage, State},
     status::sectors::HistoryLine,
@@ -12,22 +13,11 @@ use crate::{
 use futures_util::future::BoxFuture;
 use std::{collections::BTreeSet, path::PathBuf};
 
-/// What `[node] api` allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing is served.
-    Off,
-    /// Looking.
-    Read,
-    /// Orders too.
-    Write,
-}
-
 /// The miner, its workers and its repos, as they are now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
     /// What may be asked.
-    pub access: Access,
+    pub access: Api,
     /// The miner, once known.
     pub miner: Option<MinerId>,
     /// Size of its sectors.
@@ -119,6 +109,15 @@ pub struct Known {
     pub commit: Option<String>,
 }
 
+/// One sector as the chain has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnChain {
+    /// What it promised and locked.
+    pub terms: SectorTerms,
+    /// When it ends; `None` when the node does not say.
+    pub ends: Option<Ends>,
+}
+
 /// A sector's files in one repo, as Lotus counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct File {
@@ -139,7 +138,7 @@ pub trait Lookup: Send + Sync {
     fn sector(&self, number: SectorNumber) -> BoxFuture<'_, Result<Known, Refused>>;
 
     /// One sector as the chain has it at its head; `None` before its proof and after its end.
-    fn on_chain(&self, number: SectorNumber) -> BoxFuture<'_, Result<Option<SectorInfo>, Refused>>;
+    fn on_chain(&self, number: SectorNumber) -> BoxFuture<'_, Result<Option<OnChain>, Refused>>;
 
     /// What lies in one repo.
     fn files(&self, repo: Repo) -> BoxFuture<'_, Result<Vec<File>, Refused>>;

@@ -4,14 +4,15 @@ use super::{
     answers::Desk,
     method::Method,
     server::router,
-    site::{Access, File, Job, Known, Lookup, Repo, Room, Site, Worker},
+    site::{File, Job, Known, Lookup, OnChain, Repo, Room, Site, Worker},
     token::{Permission, Secret},
     workers::worker_id,
 };
 use crate::{
-    chain::SectorInfo,
+    chain::{Ends, SectorTerms},
     control::{Answering, Ask, Cause, Refused, Reply, Request},
     host::memory::Memory,
+    manifest::Api,
     plan::Assignee,
     sector::{Event, EventKind, Record, Stage, State, tests::event},
     status::{
@@ -19,7 +20,7 @@ use crate::{
         orders::{FORMAT_VERSION, Pledged},
         sectors::HistoryLine,
     },
-    units::{AttoFil, Bytes, Epoch, Hash32, MinerId, SectorNumber, SectorSize, UnixMillis},
+    units::{AttoFil, Bytes, Epoch, MinerId, SectorNumber, SectorSize, UnixMillis},
 };
 use axum::extract::connect_info::MockConnectInfo;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -91,15 +92,20 @@ impl Lookup for Shelf {
         .boxed()
     }
 
-    fn on_chain(&self, of: SectorNumber) -> BoxFuture<'_, Result<Option<SectorInfo>, Refused>> {
-        let info = (of == number(3)).then(|| SectorInfo {
-            number: of,
-            comm_r: Hash32([1; 32]),
+    fn on_chain(&self, of: SectorNumber) -> BoxFuture<'_, Result<Option<OnChain>, Refused>> {
+        let terms = SectorTerms {
+            seal_proof: 5,
             activation: Epoch::new(200),
             expiration: Epoch::new(90_000),
+            deal_weight: 0,
+            verified_deal_weight: 340_282_366_920_938,
             pledge: AttoFil::from_atto(12_345_678_901_234_567_890),
-        });
-        async move { Ok(info) }.boxed()
+            power_base: Epoch::new(200),
+            daily_fee: AttoFil::ZERO,
+        };
+        let ends = Ends { on_time: Epoch::new(90_059), early: Some(Epoch::new(43_000)) };
+        let found = (of == number(3)).then_some(OnChain { terms, ends: Some(ends) });
+        async move { Ok(found) }.boxed()
     }
 
     fn files(&self, repo: Repo) -> BoxFuture<'_, Result<Vec<File>, Refused>> {
@@ -122,7 +128,7 @@ fn who(instance: u32) -> Assignee {
     Assignee { slot: "gpu0".parse().unwrap(), instance }
 }
 
-fn site(access: Access) -> Site {
+fn site(access: Api) -> Site {
     let worker = |instance, job| Worker {
         who: who(instance),
         stages: [Stage::PreCommit2, Stage::Commit].into(),
@@ -195,10 +201,10 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
-    bench_with(Access::Read).await
+    bench_with(Api::Read).await
 }
 
-async fn bench_with(access: Access) -> Bench {
+async fn bench_with(access: Api) -> Bench {
     let key = [7; 32];
     let (status, seen) = watch::channel(Arc::new(snapshot()));
     let (sender, requests) = mpsc::channel(1);
@@ -262,14 +268,11 @@ impl Bench {
     }
 }
 
-#[tokio::test]
-async fn small_answers_have_lotus_shapes() {
-    let bench = bench().await;
-    let mut bare = snapshot();
-    bare.chain.epoch_secs = Some(4);
-    bench.status.send_replace(Arc::new(bare));
-    let worker = |instance| worker_id("box", &who(instance)).to_string();
-    let fixtures = [
+/// Method, parameters, and what comes of them.
+type Fixture = (&'static str, Value, Value);
+
+fn of_miner_and_sectors(bench: &Bench) -> Vec<Fixture> {
+    vec![
         (
             "Version",
             json!([]),
@@ -300,6 +303,11 @@ async fn small_answers_have_lotus_shapes() {
             json!([]),
             json!({"Reserved": [0], "Allocated": [1, 3, 3, 1], "InUse": [1, 3, 3, 1], "Next": 12}),
         ),
+    ]
+}
+
+fn of_storage() -> Vec<Fixture> {
+    vec![
         (
             "StorageList",
             json!([]),
@@ -339,6 +347,12 @@ async fn small_answers_have_lotus_shapes() {
             json!({"Locks": [{"Sector": {"Miner": 1000, "Number": 3}, "Write": [0, 1, 1, 0, 0, 0],
                 "Read": [0, 0, 0, 0, 0, 0]}]}),
         ),
+    ]
+}
+
+fn of_workers_and_messages() -> Vec<Fixture> {
+    let worker = |instance| worker_id("box", &who(instance)).to_string();
+    vec![
         ("SectorPreCommitPending", json!([]), json!([])),
         ("SectorCommitPending", json!([]), json!([{"Miner": 1000, "Number": 3}])),
         ("SectorTerminatePending", json!([]), json!([])),
@@ -368,8 +382,17 @@ async fn small_answers_have_lotus_shapes() {
                     "MemUsedMin": 5, "MemUsedMax": 5, "GpuUsed": 0, "CpuUse": 0, "TaskCounts": {}},
             }),
         ),
-    ];
-    for (method, params, expected) in fixtures {
+    ]
+}
+
+#[tokio::test]
+async fn small_answers_have_lotus_shapes() {
+    let bench = bench().await;
+    let mut bare = snapshot();
+    bare.chain.epoch_secs = Some(4);
+    bench.status.send_replace(Arc::new(bare));
+    let fixtures = [of_miner_and_sectors(&bench), of_storage(), of_workers_and_messages()];
+    for (method, params, expected) in fixtures.into_iter().flatten() {
         assert_eq!(bench.result(method, params).await, expected, "{method}");
     }
 }
@@ -443,8 +466,11 @@ async fn a_sector_is_told_as_lotus_tells_it() {
 
     // with the chain's view of it
     let status = bench.result("SectorsStatus", json!([3, true])).await;
-    let seen = [&status["Activation"], &status["Expiration"], &status["OnTime"], &status["InitialPledge"]];
-    assert_eq!(seen, [&json!(200), &json!(90_000), &json!(90_000), &json!("12345678901234567890")]);
+    let seen =
+        ["SealProof", "Activation", "Expiration", "OnTime", "Early"].map(|field| status[field].as_i64().unwrap());
+    assert_eq!(seen, [5, 200, 90_000, 90_059, 43_000]);
+    let seen = ["InitialPledge", "DealWeight", "VerifiedDealWeight"].map(|field| status[field].as_str().unwrap());
+    assert_eq!(seen, ["12345678901234567890", "0", "340282366920938"]);
 
     // a young one: null where there is nothing, and a log all the same
     let status = bench.result("SectorsStatus", json!([4, true])).await;
@@ -565,7 +591,7 @@ async fn paths_that_are_not_the_api_say_so() {
     }
     let answer = bench.http.get(format!("{}/rpc/v0", bench.url)).send().await.unwrap();
     assert_eq!(answer.status(), 405);
-    let closed = bench_with(Access::Off).await;
+    let closed = bench_with(Api::Off).await;
     let (status, text) = closed.send(None, json!({"id": 1, "method": "Filecoin.Version"}).to_string()).await;
     assert!(status == 404 && text.contains("node.api"), "{text}");
 }
@@ -587,7 +613,7 @@ async fn a_pledge_goes_to_the_loop_where_the_manifest_allows_it_and_answers_with
     let (code, why) = refusing.error(Permission::Write, "PledgeSector", json!([])).await;
     assert!(code == 1 && why.contains("node.api = \"write\""), "{why}");
 
-    let mut bench = bench_with(Access::Write).await;
+    let mut bench = bench_with(Api::Write).await;
     let (code, why) = bench.error(Permission::Read, "PledgeSector", json!([])).await;
     assert_eq!((code, why.as_str()), (1, "missing permission to invoke 'PledgeSector' (need 'write')"));
     assert!(bench.requests.try_recv().is_err(), "nothing was ordered");
@@ -637,7 +663,10 @@ async fn a_websocket_answers_calls_in_any_order_and_pings() {
                 assert_eq!(bytes.as_ref(), b"are you there");
                 pongs += 1;
             }
-            other => panic!("{other:?}"),
+            tungstenite::Message::Binary(_)
+            | tungstenite::Message::Ping(_)
+            | tungstenite::Message::Close(_)
+            | tungstenite::Message::Frame(_) => panic!("nobody asked for that"),
         }
     }
     socket.close(None).await.unwrap();
@@ -695,7 +724,7 @@ async fn a_daemon_whose_secret_is_out_of_reach_answers_those_without_a_token() {
     let why = desk.answer(&read, "Filecoin.ActorAddress", Vec::new()).await.unwrap_err();
     assert!(why.message.contains("starting"), "{why:?}");
     let mut desk = desk;
-    desk.site = watch::Sender::new(Some(Arc::new(site(Access::Read)))).subscribe();
+    desk.site = watch::Sender::new(Some(Arc::new(site(Api::Read)))).subscribe();
     assert_eq!(desk.answer(&read, "Filecoin.ActorAddress", Vec::new()).await, Ok(json!("t01000")));
     let why = desk.answer(&read, "Filecoin.AuthVerify", vec![json!("a.b.c")]).await.unwrap_err();
     assert!(why.message.contains("damaged"), "{why:?}");

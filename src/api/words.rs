@@ -38,6 +38,7 @@ pub const STARTED: &str = "event;sealing.SectorStartCC";
 pub const fn kind(event: EventKind) -> &'static str {
     match event {
         EventKind::Packed => "event;sealing.SectorPacked",
+        EventKind::Imported => "event;seald.Imported",
         EventKind::PackingFailed => "event;seald.PackingFailed",
         EventKind::TicketDrawn => "event;sealing.SectorTicket",
         EventKind::TicketExpired => "event;sealing.SectorOldTicket",

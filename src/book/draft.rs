@@ -72,8 +72,9 @@ impl<'a> Draft<'a> {
         self.change.durations.push(took);
     }
 
-    /// A new sector.
+    /// A new sector; events of it may follow.
     pub fn create(&mut self, record: Record) {
+        self.records.insert(record.number, record.clone());
         self.change.created.push(record);
     }
 

@@ -3,6 +3,7 @@
 use super::{
     ChainError, Client, Endpoint, Message, TipSet, cids, messages,
     params::{BatchReturn, CreateMinerReturn, SectorPreCommitInfo, TerminateSectorsReturn},
+    presealed,
     rpc::Recorded,
     wire,
 };
@@ -14,7 +15,7 @@ use crate::{
 };
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 /// The longest text that an error may have: it goes into the log and the status as it is.
 const LONGEST_ERROR: usize = 16 << 10;
@@ -105,8 +106,10 @@ fn sectors(client: &Client, bytes: &[u8]) -> Vec<bool> {
         expiration: 2,
         unsealed_cid: None,
     };
-    let active = now(client.active_sectors(id, &at));
+    let active = now(client.active_sectors(id, 1, &at));
     assert!(active.as_ref().is_none_or(|sectors| sectors.len() <= bytes.len()));
+    let ends = now(client.expirations(id, &[number].into(), &at));
+    assert!(ends.as_ref().is_none_or(|ends| ends.len() <= bytes.len()));
     let (allocated, faults) = (now(client.allocated(id, &at)), now(client.faults(id, &at)));
     for set in allocated.iter().chain(&faults) {
         // one that is not empty has a highest number, since the next sector's is one more
@@ -115,6 +118,11 @@ fn sectors(client: &Client, bytes: &[u8]) -> Vec<bool> {
     }
     vec![
         active.is_some(),
+        ends.is_some(),
+        now(client.sector_terms(id, number, &at)).is_some(),
+        now(client.ends(id, number, &at)).is_some(),
+        now(client.deadlines(id, &at)).is_some(),
+        now(client.partitions(id, 1, &at)).is_some(),
         allocated.is_some(),
         faults.is_some(),
         now(client.expirations(id, &[number].into(), &at)).is_some(),
@@ -227,6 +235,21 @@ pub fn returns(bytes: &[u8]) {
     for sectors in [0, 1, 2, 3, 4, 5, 819] {
         if let Ok(codes) = messages::decode_batch_return(bytes, sectors).map_err(|error| short(&error)) {
             assert_eq!(codes.len(), sectors);
+        }
+    }
+}
+
+/// Descriptions of sectors that were sealed for a genesis block.
+pub fn pre_seals(bytes: &[u8]) {
+    match presealed::read(bytes, MinerId::new(1000)) {
+        Ok(found) => {
+            let numbers: BTreeSet<_> = found.sectors.iter().map(|sector| sector.number).collect();
+            assert_eq!(numbers.len(), found.sectors.len(), "a number twice");
+            assert!(found.sectors.iter().all(|sector| sector.proof.sector_size() == found.sector_size));
+        }
+        Err(problems) => {
+            assert!((1..=8).contains(&problems.len()), "{} problems", problems.len());
+            assert!(problems.iter().all(|problem| problem.len() < 4_000), "a problem repeats what it is about");
         }
     }
 }

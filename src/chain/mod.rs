@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 pub mod messages;
 pub mod node;
 pub mod params;
+pub mod presealed;
 mod refusal;
 mod rpc;
 pub mod wire;

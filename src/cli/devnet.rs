@@ -23,6 +23,9 @@ pub struct DevnetArgs {
     /// Make an epoch only when asked to over its fault API
     #[arg(long, conflicts_with = "epoch_ms")]
     pub manual: bool,
+    /// Begin a new chain with a miner and its sealed sectors: the JSON file of a pre-seal
+    #[arg(long, value_name = "FILE")]
+    pub presealed: Option<PathBuf>,
     /// End when stdin closes: the daemon that started it is gone
     #[arg(long, hide = true)]
     pub attached: bool,
@@ -41,6 +44,7 @@ pub fn run(_: &Global, args: &DevnetArgs) -> Outcome {
         listen: args.listen,
         epoch_ms: args.epoch_ms,
         manual: args.manual,
+        presealed: args.presealed.clone(),
         prover: args.prover.prover(),
         attached: args.attached,
     };

@@ -71,6 +71,11 @@ impl Failure {
         Self { error: error.into(), help: help.into(), exit: Exit::Failed }
     }
 
+    /// What went wrong, with all its causes, for who can go on without.
+    pub fn why(&self) -> String {
+        Chain(self.error.as_ref()).to_string()
+    }
+
     /// The same with another exit code.
     #[must_use]
     pub fn exit(self, exit: Exit) -> Self {

@@ -7,7 +7,7 @@ use super::{
     runtime,
 };
 use crate::{
-    chain::Client,
+    chain::{Client, Limits},
     clock, control,
     daemon::{
         connect,
@@ -19,9 +19,13 @@ use crate::{
     units::MinerId,
 };
 use clap::Args;
+use std::time::Duration;
 
 /// The setting of the database that names the miner that was created.
 const MINER: &str = "miner";
+
+/// What to do when the chain gives no answer.
+pub const NODE: &str = "look at the node that chain.endpoints of the manifest names";
 
 /// Arguments of `seald info`.
 #[derive(Debug, Args)]
@@ -58,10 +62,18 @@ fn read(global: &Global) -> Outcome<InfoReport> {
     runtime()?.block_on(async {
         let (miner, states) = known(&manifest).await?;
         let endpoints = connect::endpoints(&manifest).or_help("`seald status` shows whether the daemon runs")?;
-        let help = "look at the node that chain.endpoints of the manifest names";
         let known = Known { at: clock::now(), running_since: None, miner, states };
-        survey(&Client::new(endpoints).or_help(help)?, known).await.or_help(help)
+        survey(&Client::new(endpoints).or_help(NODE)?, known).await.or_help(NODE)
     })
+}
+
+/// Whom to ask without a daemon: the declared node about the declared miner, or the one that was created. Waits less for a
+/// node that is away than the daemon does: somebody looks at the screen.
+pub async fn whom(manifest: &Manifest, store: &Store) -> Outcome<(Client, MinerId)> {
+    let miner = miner(manifest, Some(store)).await?;
+    let limits = Limits { back_off: Duration::from_millis(50), ..Limits::default() };
+    let endpoints = connect::endpoints(manifest).or_help("`seald status` shows whether the daemon runs")?;
+    Ok((Client::with_limits(endpoints, limits).or_help(NODE)?, miner))
 }
 
 /// What the manifest and the database know: the miner, and the number of sectors by state.
@@ -73,15 +85,24 @@ async fn known(manifest: &Manifest) -> Outcome<(MinerId, Vec<(String, u64)>)> {
         Err(StoreError::Missing { .. }) => None,
         Err(error) => return Err(error).or_help(help),
     };
+    let states = match &store {
+        Some(store) => store.count_by_state().await.or_help(help)?,
+        None => Vec::new(),
+    };
+    Ok((miner(manifest, store.as_ref()).await?, states))
+}
+
+async fn miner(manifest: &Manifest, store: Option<&Store>) -> Outcome<MinerId> {
+    let help = "look at the database that state.url of the manifest names";
     let declared = match &manifest.miner.identity {
         Identity::Attach(actor) | Identity::Genesis { actor, .. } => Some(*actor),
         Identity::Create { .. } => None,
     };
-    let (created, states) = match &store {
-        Some(store) => (store.setting(MINER).await.or_help(help)?, store.count_by_state().await.or_help(help)?),
-        None => (None, Vec::new()),
+    let created = match store {
+        Some(store) => store.setting(MINER).await.or_help(help)?,
+        None => None,
     };
     let created = created.map(|text| text.parse()).transpose().or_help(help)?;
     let none = || Failure::new("no miner has been created yet with this manifest", "`seald run` creates it");
-    Ok((declared.or(created).ok_or_else(none)?, states))
+    declared.or(created).ok_or_else(none)
 }

@@ -4,18 +4,19 @@
 use super::{
     Global, colour,
     failure::{Exit, Failure, OrHelp as _, Outcome, print, print_json},
+    info,
     orders::{self, OrderArgs, PledgeArgs, SetStateArgs, asked},
     runtime, state_dir, status,
 };
 use crate::{
     clock,
     control::{Client, Refused},
-    daemon::reading,
+    daemon::{reading, standing},
     manifest::Manifest,
     sector::{State, operator::Order},
     status::{
         DaemonState, Report,
-        sectors::{Choice, Show},
+        sectors::{Choice, List, OnChain, Show, Shown},
     },
     store::{Store, StoreError},
     units::SectorNumber,
@@ -36,6 +37,7 @@ pub enum Verb {
     /// List sectors with their state, epochs, and what they wait for
     List(ListArgs),
     /// Show everything about one sector, its history, and why it stands where it stands
+    #[command(visible_alias = "status")]
     Show(ShowArgs),
     /// Want more sectors than the manifest declares
     Pledge(PledgeArgs),
@@ -52,10 +54,10 @@ pub enum Verb {
 /// Arguments of `seald sectors list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only sectors in this state
-    #[arg(long, value_name = "STATE", hide_possible_values = true)]
-    #[arg(value_parser = orders::state_parser())]
-    pub state: Option<State>,
+    /// Only sectors in this state, or in one of several with commas between them
+    #[arg(long, visible_alias = "states", value_name = "STATE", hide_possible_values = true)]
+    #[arg(value_delimiter = ',', value_parser = orders::state_parser())]
+    pub state: Vec<State>,
     /// Only sectors whose wait or failure says this, in whatever letters
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
@@ -65,6 +67,9 @@ pub struct ListArgs {
     /// Only sectors that wait for something
     #[arg(long)]
     pub waiting: bool,
+    /// Do not ask the chain which of them it has, which count there, and when they expire
+    #[arg(long)]
+    pub fast: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -76,6 +81,12 @@ pub struct ShowArgs {
     /// The sector's number
     #[arg(value_name = "NUMBER")]
     pub number: SectorNumber,
+    /// Ask the chain about it too: terms, pledge, when it ends, where it is proven
+    #[arg(long)]
+    pub on_chain_info: bool,
+    /// Print the bytes of its proof
+    #[arg(long, conflicts_with = "json")]
+    pub proof: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -98,26 +109,54 @@ pub fn run(global: &Global, args: &SectorsArgs) -> Outcome {
 }
 
 fn list(global: &Global, args: &ListArgs) -> Outcome<()> {
-    let ListArgs { state, why, failed, waiting, json } = args;
-    let choice = Choice { state: *state, why: why.clone(), failed: *failed, waiting: *waiting };
+    let ListArgs { state, why, failed, waiting, fast, json } = args;
+    let (state, why) = (state.clone(), why.clone());
+    let choice = Choice { state, why, failed: *failed, waiting: *waiting, fast: *fast };
     let list = match asked(global, async |client: Client| client.sectors(&choice).await)? {
         Some(list) => list,
-        None => {
-            let (manifest, last) = (global.load()?.manifest, last(global));
-            let last = last.as_ref().map(|report| &report.snapshot);
-            runtime()?.block_on(async { reading::list(&open(&manifest).await?, &choice, last).await.or_help(LOOK) })?
-        }
+        None => offline_list(global, &choice)?,
     };
     if *json { print_json(&list) } else { print(&list.render(clock::now(), colour())) }
 }
 
+/// The chosen sectors, read beside no daemon.
+fn offline_list(global: &Global, choice: &Choice) -> Outcome<List> {
+    let (manifest, last) = (global.load()?.manifest, last(global));
+    let last = last.as_ref().map(|report| &report.snapshot);
+    runtime()?.block_on(async {
+        let store = open(&manifest).await?;
+        let list = reading::list(&store, choice, last).await.or_help(LOOK)?;
+        if choice.fast {
+            return Ok(list);
+        }
+        // why the chain cannot be asked is said below the list
+        let whom = info::whom(&manifest, &store).await.map_err(|failure| failure.why());
+        Ok(standing::with_chain(list, whom).await)
+    })
+}
+
 fn show(global: &Global, args: &ShowArgs) -> Outcome<()> {
-    let number = args.number;
-    let show = match asked(global, async |client: Client| client.sector(number).await)? {
+    let ShowArgs { number, on_chain_info, proof, json } = args;
+    let found = asked(global, async |client: Client| {
+        let show = client.sector(*number).await?;
+        let on_chain = if *on_chain_info { Some(client.on_chain(*number).await?) } else { None };
+        Ok(Show { on_chain, ..show })
+    })?;
+    let show = match found {
         Some(show) => show,
-        None => offline(global, number)?,
+        None if *on_chain_info => Show { on_chain: Some(offline_chain(global, *number)?), ..offline(global, *number)? },
+        None => offline(global, *number)?,
     };
-    if args.json { print_json(&show) } else { print(&show.render(clock::now(), colour())) }
+    if *json { print_json(&show) } else { print(&show.render(Shown { proof: *proof }, clock::now(), colour())) }
+}
+
+/// What the chain says of one sector, asked beside no daemon.
+fn offline_chain(global: &Global, number: SectorNumber) -> Outcome<OnChain> {
+    let manifest = global.load()?.manifest;
+    runtime()?.block_on(async {
+        let (client, miner) = info::whom(&manifest, &open(&manifest).await?).await?;
+        standing::on_chain(&client, miner, number).await.or_help(info::NODE)
+    })
 }
 
 /// Everything about one sector, read beside no daemon.

@@ -8,7 +8,7 @@ use crate::{
         Snapshot,
         info::InfoReport,
         orders::{Pledged, Reloaded, Ruling, SlotsRuled},
-        sectors::{Choice, List, Show},
+        sectors::{Choice, List, OnChain, Show},
     },
     units::SectorNumber,
 };
@@ -118,13 +118,15 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn sectors(&self, choice: &Choice) -> Result<List, ClientError> {
-        let Choice { state, why, failed, waiting } = choice;
+        let Choice { state, why, failed, waiting, fast } = choice;
         let flag = |on: bool| on.then(|| "true".to_owned());
+        let states: Vec<&str> = state.iter().map(|state| state.as_str()).collect();
         let pairs = [
-            ("state", state.map(|state| state.to_string())),
+            ("state", Some(states.join(",")).filter(|states| !states.is_empty())),
             ("why", why.clone()),
             ("failed", flag(*failed)),
             ("waiting", flag(*waiting)),
+            ("fast", flag(*fast)),
         ];
         let mut url = url("sectors");
         for (index, (name, value)) in pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).enumerate() {
@@ -140,6 +142,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn sector(&self, number: SectorNumber) -> Result<Show, ClientError> {
         read(self.http.get(url(&format!("sectors/{number}")))).await
+    }
+
+    /// What the chain says of one sector.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn on_chain(&self, number: SectorNumber) -> Result<OnChain, ClientError> {
+        read(self.http.get(url(&format!("sectors/{number}/chain")))).await
     }
 
     /// The miner on chain.

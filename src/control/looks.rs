@@ -43,7 +43,7 @@ pub(super) async fn events(Shared(desk): Shared<Desk>) -> Response {
 }
 
 pub(super) async fn sectors(Shared(desk): Shared<Desk>, choice: Result<Query<Choice>, QueryRejection>) -> Response {
-    let help = "give state, why, failed and waiting, as `seald sectors list --help` has them";
+    let help = "give state, why, failed, waiting and fast, as `seald sectors list --help` has them";
     match choice {
         Ok(Query(choice)) => told(desk.feed.reading.sectors(choice).await),
         Err(why) => answer(Err(malformed(&format!("the choice cannot be understood: {}", why.body_text()), help))),
@@ -51,14 +51,22 @@ pub(super) async fn sectors(Shared(desk): Shared<Desk>, choice: Result<Query<Cho
 }
 
 pub(super) async fn sector(Shared(desk): Shared<Desk>, InPath(number): InPath<String>) -> Response {
-    let help = "give the number of a sector, as `seald sectors list` shows it";
-    match number.parse::<SectorNumber>() {
+    match of_text(&number) {
         Ok(number) => told(desk.feed.reading.sector(number).await),
-        Err(why) => {
-            let why: BadUnit = why;
-            answer(Err(malformed(&why.to_string(), help)))
-        }
+        Err(refused) => answer(Err(refused)),
     }
+}
+
+pub(super) async fn on_chain(Shared(desk): Shared<Desk>, InPath(number): InPath<String>) -> Response {
+    match of_text(&number) {
+        Ok(number) => told(desk.feed.reading.on_chain(number).await),
+        Err(refused) => answer(Err(refused)),
+    }
+}
+
+fn of_text(number: &str) -> Result<SectorNumber, Refused> {
+    let help = "give the number of a sector, as `seald sectors list` shows it";
+    number.parse().map_err(|why: BadUnit| malformed(&why.to_string(), help))
 }
 
 pub(super) async fn info(Shared(desk): Shared<Desk>) -> Response {

@@ -8,8 +8,9 @@
 //! | --- | --- | --- |
 //! | `GET /v1/status` | | the snapshot |
 //! | `GET /v1/events` | | [`Line`](crate::status::events::Line)s, one JSON object each, without an end |
-//! | `GET /v1/sectors?state=&why=&failed=&waiting=` | | [`List`] |
+//! | `GET /v1/sectors?state=&why=&failed=&waiting=&fast=` | | [`List`] |
 //! | `GET /v1/sectors/{number}` | | [`Show`] |
+//! | `GET /v1/sectors/{number}/chain` | | [`OnChain`] |
 //! | `GET /v1/info` | | [`InfoReport`] |
 //! | `GET /v1/metrics` | | Prometheus text |
 //! | `GET /v1/version` | | [`Version`] |
@@ -48,7 +49,7 @@ use crate::{
         events::Move,
         info::InfoReport,
         orders::{Pledged, Reloaded, Ruling, SlotsRuled},
-        sectors::{Choice, List, Show},
+        sectors::{Choice, List, OnChain, Show},
     },
     units::SectorNumber,
 };
@@ -153,6 +154,9 @@ pub trait Reading: Send + Sync {
 
     /// Everything about one sector.
     fn sector(&self, number: SectorNumber) -> BoxFuture<'_, Result<Show, Refused>>;
+
+    /// What the chain says of one sector.
+    fn on_chain(&self, number: SectorNumber) -> BoxFuture<'_, Result<OnChain, Refused>>;
 
     /// The miner on chain.
     fn info(&self) -> BoxFuture<'_, Result<InfoReport, Refused>>;

@@ -251,6 +251,7 @@ fn router(desk: Desk) -> Router {
         .route("/v1/events", get(looks::events))
         .route("/v1/sectors", get(looks::sectors))
         .route("/v1/sectors/{number}", get(looks::sector))
+        .route("/v1/sectors/{number}/chain", get(looks::on_chain))
         .route("/v1/info", get(looks::info))
         .route("/v1/plan", get(async |Shared(desk): Shared<Desk>| manifest(&desk, ManifestOrder::Preview).await))
         .route("/v1/metrics", get(looks::metrics))

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     clock,
     status::events::Line,
-    units::{MinerId, UnixMillis},
+    units::{Epoch, MinerId, UnixMillis},
 };
 use futures_util::FutureExt as _;
 use std::{
@@ -39,11 +39,15 @@ impl Reading for Shelf {
     fn sectors(&self, choice: Choice) -> BoxFuture<'_, Result<List, Refused>> {
         // what was understood of the choice comes back as a row that cannot be read
         let unreadable = vec![format!("{choice:?}")];
-        async { Ok(List { format_version: 1, sectors: Vec::new(), unreadable }) }.boxed()
+        async { Ok(List { unreadable, ..List::new(&[], vec![], &Choice::default(), None) }) }.boxed()
     }
 
     fn sector(&self, number: SectorNumber) -> BoxFuture<'_, Result<Show, Refused>> {
         async move { Err(Refused::new(Cause::Unknown, format!("there is no sector {number}"), "see the list")) }.boxed()
+    }
+
+    fn on_chain(&self, number: SectorNumber) -> BoxFuture<'_, Result<OnChain, Refused>> {
+        async move { Ok(OnChain { head: Epoch::new(i64::try_from(number.as_u64()).unwrap()), terms: None }) }.boxed()
     }
 
     fn info(&self) -> BoxFuture<'_, Result<InfoReport, Refused>> {
@@ -166,14 +170,20 @@ async fn what_only_looks_is_answered_without_the_loop() {
     let (status, body) = rig.bare(get, "/v1/version", "").await;
     assert_eq!((status, &body["version"]), (200, &env!("CARGO_PKG_VERSION").into()));
     let choice = Choice {
-        state: Some(State::PreCommit1),
+        state: vec![State::PreCommit1, State::WaitSeed],
         why: Some("no space & more?".to_owned()),
         failed: true,
         waiting: false,
+        fast: true,
     };
     assert_eq!(client.sectors(&choice).await.unwrap().unreadable, [format!("{choice:?}")]);
     assert_eq!(client.sectors(&Choice::default()).await.unwrap().unreadable, [format!("{:?}", Choice::default())]);
     assert!(client.sector(number(4)).await.unwrap_err().to_string().contains("there is no sector 4"));
+    assert_eq!(client.on_chain(number(4)).await.unwrap(), OnChain { head: Epoch::new(4), terms: None });
+    let (status, body) = rig.bare(reqwest::Method::GET, "/v1/sectors/four/chain", "").await;
+    assert!(status == 400 && body["help"].as_str().unwrap().contains("sectors list"), "{status} {body}");
+    let (status, body) = rig.bare(reqwest::Method::GET, "/v1/sectors?state=Proving,Sealing", "").await;
+    assert!(status == 400 && body["error"].as_str().unwrap().contains("Sealing"), "{status} {body}");
     assert!(client.info().await.unwrap_err().to_string().contains("the chain was not read yet"));
     let http = reqwest::Client::builder().unix_socket(rig.dir.path().join(SOCKET)).tls_certs_only([]).build().unwrap();
     let page = http.get("http://seald/v1/metrics").send().await.unwrap();

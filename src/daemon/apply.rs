@@ -5,6 +5,7 @@ use super::{
     compose::Draught,
     connect,
     errands::{Done, Miner},
+    genesis::Shelf,
     miner::new_id,
     workers,
     world::{Pause, RepoDesk, Task, World},
@@ -211,7 +212,14 @@ impl World {
         let Some(desk) = self.desk().filter(|_| !self.miner_errand) else { return };
         self.miner_errand = true;
         self.miner_seen = MinerSeen::Preparing { step: self.miner_step.clone() };
-        let work = desk.miner(self.store.clone(), self.gone.clone());
+        let open = self.repos.values().filter_map(|desk| desk.repo.as_ref()).map(|repo| repo.declared());
+        let shelves = open.map(|repo| Shelf {
+            name: repo.name.clone(),
+            path: repo.path.clone(),
+            store: repo.store,
+            weight: repo.weight,
+        });
+        let work = desk.miner(self.store.clone(), self.gone.clone(), shelves.collect());
         self.errand(Done::Miner(Err(PANICKED.to_owned())), work);
     }
 

@@ -3,6 +3,7 @@
 //! Each errand runs in a task of its own and ends in one [`Done`]; the loop records what it means. Nothing is
 //! remembered here, so an errand that is lost with the process is planned again.
 
+use super::genesis::Imported;
 use crate::{
     book::{Composed, Handed},
     chain::{Client, NetworkParams, Node, TipSet},
@@ -53,6 +54,8 @@ pub enum Step {
     Known(Miner),
     /// Not yet.
     Waiting(String),
+    /// The sectors of a genesis block are where they are to be, and are to be recorded.
+    Imported(Vec<Imported>),
     /// The chain and the node know nothing of its CreateMiner message any more.
     Gone(MessageId),
 }

@@ -1,10 +1,11 @@
-//! The way to a known miner actor: found, or created once.
+//! The way to a known miner actor: found, created once, or taken over from a genesis block.
 //!
 //! Each step is an errand of its own. What must not be done twice is in the database before it is done.
 
 use super::{
     accounts,
     errands::{Desk, Done, Miner, Step, told},
+    genesis::Shelf,
     observer::other_network,
 };
 use crate::{
@@ -19,8 +20,8 @@ use std::collections::BTreeMap;
 
 impl Desk {
     /// Takes the next step towards a known miner. `gone` says since when messages are gone.
-    pub async fn miner(self, store: Store, gone: BTreeMap<MessageId, Epoch>) -> Done {
-        Done::Miner(Way { desk: self, store, gone }.step().await)
+    pub async fn miner(self, store: Store, gone: BTreeMap<MessageId, Epoch>, shelves: Vec<Shelf>) -> Done {
+        Done::Miner(Way { desk: self, store, gone, shelves }.step().await)
     }
 }
 
@@ -29,6 +30,7 @@ pub(super) struct Way {
     pub(super) desk: Desk,
     pub(super) store: Store,
     pub(super) gone: BTreeMap<MessageId, Epoch>,
+    pub(super) shelves: Vec<Shelf>,
 }
 
 impl Way {
@@ -37,7 +39,7 @@ impl Way {
         let known = self.store.setting(MINER).await.map_err(|e| told(&e))?;
         let is_first = known.is_none();
         let miner = match (known, &self.desk.manifest.miner.identity) {
-            (known, Identity::Attach(id)) => {
+            (known, Identity::Attach(id) | Identity::Genesis { actor: id, .. }) => {
                 if let Some(other) = known.as_deref().filter(|known| *known != id.to_string()) {
                     return Err(format!(
                         "this state folder belongs to miner {other}, the manifest says {id}: give it another state.dir"
@@ -50,9 +52,6 @@ impl Way {
                 Ok(miner) => miner,
                 Err(step) => return Ok(step),
             },
-            (_, Identity::Genesis { .. }) => {
-                return Err("this version does not import genesis sectors: use miner.actor or miner.create".to_owned());
-            }
         };
         let info = self.desk.client.miner_info(miner, &self.desk.head).await.map_err(|e| told(&e))?;
         let wanted = self.desk.manifest.miner.sector_size;
@@ -69,15 +68,20 @@ impl Way {
                 wanted.window_post_proof()
             ));
         }
-        if is_first {
-            self.can_send(&info).await?;
-        }
         let version = self.desk.client.network_version().await.map_err(|e| told(&e))?;
         let oldest = NETWORKS.start();
         if version < *oldest {
             return Err(format!(
                 "the network is at version {version}: the messages of this version exist from {oldest} on"
             ));
+        }
+        if is_first {
+            self.can_send(&info).await?;
+            if let Identity::Genesis { actor, presealed, metadata } = &self.desk.manifest.miner.identity
+                && let Err(step) = self.import(&info, *actor, presealed, metadata).await?
+            {
+                return Ok(step);
+            }
         }
         self.store.set_setting(MINER, &miner.to_string()).await.map_err(|e| told(&e))?;
         let network = self.desk.network.name.clone();

@@ -14,6 +14,7 @@ pub mod connect;
 mod creation;
 pub mod errands;
 pub mod generation;
+pub mod genesis;
 mod holding;
 pub mod lock;
 mod machine;
@@ -26,6 +27,7 @@ mod reloading;
 pub mod report;
 mod requests;
 mod site;
+pub mod standing;
 mod start;
 pub mod survey;
 #[cfg(test)]
@@ -153,7 +155,7 @@ pub async fn run(options: Options, show: watch::Sender<Arc<Snapshot>>) -> Result
         let orders = asking.clone();
         server.spawn(control::Server::open(&world.manifest.state.dir, asking)?.run(world.feed(show.subscribe())));
         if let Some(node) = world.manifest.node {
-            let trouble = world.listening_trouble.clone();
+            let trouble = world.front.listening.clone();
             let metrics = control::metrics_router(show.subscribe());
             let routes = metrics.merge(api::router(world.desk_of_api(node, show.subscribe(), orders)));
             server.spawn(control::serve_network(node.address, routes, trouble));

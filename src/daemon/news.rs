@@ -2,6 +2,7 @@
 
 use super::{
     errands::{Done, Step},
+    genesis::Imported,
     miner::new_id,
     world::{Pause, Task, World},
 };
@@ -268,6 +269,11 @@ impl World {
                 self.machine.on_gpus(seen);
                 Ok(())
             }
+            Done::Miner(Ok(Step::Imported(sectors))) => {
+                self.miner_errand = false;
+                self.miner_seen = MinerSeen::Unknown;
+                self.import(&sectors, now).await
+            }
             Done::Miner(result) => {
                 self.on_miner(result, now);
                 Ok(())
@@ -279,6 +285,17 @@ impl World {
         tracing::warn!(message = %id.0, reason = %why, "the node did not take a message");
         let pause = Pause::again(self.batch_pauses.get(id), why, now);
         self.batch_pauses.insert(id.clone(), pause);
+    }
+
+    /// Sectors that were sealed elsewhere are taken up, all of them or none; the next step towards the miner finds them.
+    async fn import(&mut self, sectors: &[Imported], now: UnixMillis) -> Result<(), StoreError> {
+        let mut draft = self.book.draft(now);
+        for sector in sectors {
+            draft.create(Record::new(sector.number, sector.proof, sector.repo.clone(), now));
+            draft.event(sector.number, sector.event());
+        }
+        let change = draft.finish();
+        self.commit(change).await
     }
 
     fn on_miner(&mut self, result: Result<Step, String>, now: UnixMillis) {
@@ -297,6 +314,8 @@ impl World {
                     MinerSeen::Preparing { step: "its CreateMiner message, which the node knows no more".to_owned() };
                 self.miner_pause = None;
             }
+            // recorded before this
+            Ok(Step::Imported(_)) => self.miner_seen = MinerSeen::Unknown,
             Ok(Step::Waiting(step)) => {
                 self.gone.clear();
                 self.miner_step.clone_from(&step);

@@ -382,6 +382,7 @@ mod tests {
             listen: "127.0.0.1:0".parse().unwrap(),
             epoch_ms: 1_000,
             manual: true,
+            presealed: None,
             prover: Prover::Simulated,
             attached: false,
         };

@@ -3,16 +3,20 @@
 
 use super::{
     observer::Sight,
+    standing::{self, Whom},
     survey::{Known, survey},
 };
 use crate::{
+    chain::cids,
     clock,
     control::{Cause, Reading, Refused},
     error::Chain,
+    outbox::BatchState,
+    sector::{MessageId, Record},
     status::{
         DaemonState, Snapshot,
         info::InfoReport,
-        sectors::{Choice, HistoryLine, List, Show},
+        sectors::{Choice, HistoryLine, List, Names, OnChain, Show},
     },
     store::{HistoryEntry, Store, StoreError, Unreadable},
     units::{SectorNumber, UnixMillis},
@@ -21,7 +25,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The chosen sectors, with what the daemon last said of them.
+/// The chosen sectors, with what the daemon last said of them, and without what only the chain knows.
 ///
 /// # Errors
 /// The database does not answer.
@@ -44,7 +48,32 @@ pub async fn show(
     let Some(record) = store.sector(number).await? else { return Ok(None) };
     let history = store.history(number).await?.into_iter();
     let history = history.map(|HistoryEntry { at, event, applied }| HistoryLine { at, event, applied });
-    Ok(Some(Show::new(record, history.collect(), daemon, last)))
+    let names = names(store, &record).await?;
+    Ok(Some(Show { names, ..Show::new(record, history.collect(), daemon, last) }))
+}
+
+/// What the chain calls the commitments and messages of a sector.
+async fn names(store: &Store, record: &Record) -> Result<Names, StoreError> {
+    let Record { sealed, precommit, commit, termination, .. } = record;
+    Ok(Names {
+        comm_d: sealed.as_ref().map(|sealed| cids::unsealed(sealed.comm_d).to_string()),
+        comm_r: sealed.as_ref().map(|sealed| cids::sealed(sealed.comm_r).to_string()),
+        precommit: cid_of(store, precommit.as_ref().and_then(|p| p.message.as_ref())).await?,
+        commit: cid_of(store, commit.as_ref().and_then(|c| c.message.as_ref())).await?,
+        termination: cid_of(store, termination.as_ref().and_then(|t| t.message.as_ref())).await?,
+    })
+}
+
+/// The CID of a message: of what executed, or else of what a node took last.
+async fn cid_of(store: &Store, id: Option<&MessageId>) -> Result<Option<String>, StoreError> {
+    let Some(id) = id else { return Ok(None) };
+    let Some(batch) = store.batch(id).await? else { return Ok(None) };
+    Ok(match batch.state {
+        BatchState::Landed(executed) | BatchState::Settled(executed) => Some(executed.cid),
+        BatchState::Open { .. } | BatchState::Sealed | BatchState::Sent | BatchState::Dissolved { .. } => {
+            batch.sent.map(|sent| sent.cid)
+        }
+    })
 }
 
 /// Reads for the control socket.
@@ -56,10 +85,41 @@ pub(super) struct Reader {
     pub running_since: UnixMillis,
 }
 
+impl Reader {
+    /// Whom to ask, as far as the chain was read.
+    fn whom(&self) -> Whom {
+        let miner = self.status.borrow().miner.ok_or("the miner is not known yet")?;
+        let client = self.sight.borrow().client.clone().ok_or("the chain was not read yet")?;
+        Ok((client, miner))
+    }
+}
+
+/// The chain cannot be asked, or gives no answer.
+fn away(error: &str) -> Refused {
+    Refused::new(Cause::Unavailable, error, "`seald status` says what it waits for")
+}
+
+const NODE: &str = "look at the node that chain.endpoints of the manifest names";
+
 impl Reading for Reader {
     fn sectors(&self, choice: Choice) -> BoxFuture<'_, Result<List, Refused>> {
         let latest = Arc::clone(&self.status.borrow());
-        async move { list(&self.store, &choice, Some(&latest)).await.map_err(refused) }.boxed()
+        let whom = self.whom();
+        async move {
+            let list = list(&self.store, &choice, Some(&latest)).await.map_err(refused)?;
+            Ok(if choice.fast { list } else { standing::with_chain(list, whom).await })
+        }
+        .boxed()
+    }
+
+    fn on_chain(&self, number: SectorNumber) -> BoxFuture<'_, Result<OnChain, Refused>> {
+        let whom = self.whom();
+        async move {
+            let (client, miner) = whom.map_err(|error| away(&error))?;
+            let found = standing::on_chain(&client, miner, number).await;
+            found.map_err(|error| Refused::new(Cause::Unavailable, Chain(&error).to_string(), NODE))
+        }
+        .boxed()
     }
 
     fn sector(&self, number: SectorNumber) -> BoxFuture<'_, Result<Show, Refused>> {
@@ -76,23 +136,13 @@ impl Reading for Reader {
     }
 
     fn info(&self) -> BoxFuture<'_, Result<InfoReport, Refused>> {
-        let latest = Arc::clone(&self.status.borrow());
-        let client = self.sight.borrow().client.clone();
+        let states = self.status.borrow().counts.clone();
+        let whom = self.whom();
         async move {
-            let why = |error: &str, help: &str| Refused::new(Cause::Unavailable, error, help);
-            let miner = latest
-                .miner
-                .ok_or_else(|| why("the miner is not known yet", "`seald status` says what it waits for"))?;
-            let client =
-                client.ok_or_else(|| why("the chain was not read yet", "`seald status` says what it waits for"))?;
-            let help = "look at the node that chain.endpoints of the manifest names";
-            let known = Known {
-                at: clock::now(),
-                running_since: Some(self.running_since),
-                miner,
-                states: latest.counts.clone(),
-            };
-            survey(&client, known).await.map_err(|error| why(&Chain(&error).to_string(), help))
+            let (client, miner) = whom.map_err(|error| away(&error))?;
+            let known = Known { at: clock::now(), running_since: Some(self.running_since), miner, states };
+            let found = survey(&client, known).await;
+            found.map_err(|error| Refused::new(Cause::Unavailable, Chain(&error).to_string(), NODE))
         }
         .boxed()
     }

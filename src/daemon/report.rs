@@ -457,11 +457,11 @@ impl World {
             let what = format!("version {version} is not one that this seald knows: messages wait for a near deadline");
             alarm("network".to_owned(), what, "install a newer seald")
         });
-        let listening = self.listening_trouble.borrow().clone().map(|why| {
+        let listening = self.front.listening.borrow().clone().map(|why| {
             let remedy = "free the address, or change node.address; seald tries again by itself";
             alarm("node.address".to_owned(), why, remedy)
         });
-        let tokens = self.api_trouble.clone().map(|why| {
+        let tokens = self.front.tokens.clone().map(|why| {
             let remedy =
                 "mend the file, then `systemctl restart seald`; until then only those without a token are answered";
             alarm("API".to_owned(), why, remedy)

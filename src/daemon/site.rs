@@ -7,13 +7,12 @@ use super::{
     world::World,
 };
 use crate::{
-    api::{Access, Desk, File, Job, Known, Lookup, Repo, Room, Secret, Site, Worker},
-    chain::SectorInfo,
+    api::{Desk, File, Job, Known, Lookup, OnChain, Repo, Room, Secret, Site, Worker},
     clock,
     control::{Cause, Refused, Request},
     error::Chain,
     host::memory::Memory,
-    manifest::{Api, Node},
+    manifest::Node,
     outbox::{Batch, BatchState},
     plan::{Assignee, RepoSeen},
     repo::{self, Kind, RepoError},
@@ -30,6 +29,17 @@ use tokio::{
     task::spawn_blocking,
 };
 
+/// What is shown at the manifest's address, and what keeps it from being shown.
+#[derive(Debug, Default)]
+pub struct Front {
+    /// Why nothing can be listened to there.
+    pub listening: watch::Sender<Option<String>>,
+    /// Why the API takes no tokens.
+    pub tokens: Option<String>,
+    /// What the API is answered from.
+    pub site: watch::Sender<Option<Arc<Site>>>,
+}
+
 /// Looks at repos at the same time: one behind a network may keep its thread for long.
 const LOOKS: usize = 4;
 
@@ -45,7 +55,7 @@ impl World {
         if let Err(why) = &secret {
             tracing::error!(reason = %why, "the API takes no tokens");
         }
-        self.api_trouble = secret.as_ref().err().cloned();
+        self.front.tokens = secret.as_ref().err().cloned();
         let clerk = Clerk {
             store: self.store.clone(),
             sight: self.sight.clone(),
@@ -54,7 +64,7 @@ impl World {
         };
         Desk {
             secret,
-            site: self.site.subscribe(),
+            site: self.front.site.subscribe(),
             status,
             lookup: Arc::new(clerk),
             requests,
@@ -69,14 +79,9 @@ impl World {
     /// The site as it is now, for the API if there is one. `snapshot` was made of the same world.
     pub(super) fn show_site(&self, snapshot: &Snapshot) {
         let Some(node) = self.manifest.node else { return };
-        let access = match node.api {
-            Api::Off => Access::Off,
-            Api::Read => Access::Read,
-            Api::Write => Access::Write,
-        };
         let views = self.supervisor.views();
-        self.site.send_replace(Some(Arc::new(Site {
-            access,
+        self.front.site.send_replace(Some(Arc::new(Site {
+            access: node.api,
             miner: snapshot.miner,
             sector_size: self.desired.sector_size,
             next_number: self.next_number(),
@@ -159,7 +164,7 @@ impl Clerk {
         Ok(self.store.batch(id).await.map_err(refused)?.and_then(carrier))
     }
 
-    async fn chain_has(&self, number: SectorNumber) -> Result<Option<SectorInfo>, Refused> {
+    async fn chain_has(&self, number: SectorNumber) -> Result<Option<OnChain>, Refused> {
         let why = |error: &str, help: &str| Refused::new(Cause::Unavailable, error, help);
         let waits = |what: &str| why(what, "`seald status` says what it waits for");
         let miner = self.status.borrow().miner.ok_or_else(|| waits("the miner is not known yet"))?;
@@ -169,7 +174,11 @@ impl Clerk {
         };
         let (Some(client), Some(view)) = (client, view) else { return Err(waits("the chain was not read yet")) };
         let help = "look at the node that chain.endpoints of the manifest names";
-        client.sector(miner, number, &view.head).await.map_err(|error| why(&Chain(&error).to_string(), help))
+        let terms = client.sector_terms(miner, number, &view.head).await;
+        let Some(terms) = terms.map_err(|error| why(&Chain(&error).to_string(), help))? else { return Ok(None) };
+        // a node that does not say it does not make the rest unknown, with Lotus neither
+        let ends = client.ends(miner, number, &view.head).await.ok();
+        Ok(Some(OnChain { terms, ends }))
     }
 
     async fn list(&self, repo: Repo) -> Result<Vec<File>, Refused> {
@@ -219,17 +228,15 @@ fn carrier(batch: Batch) -> Option<String> {
 }
 
 fn unread(number: SectorNumber, error: StoreError) -> Refused {
-    match error {
-        StoreError::Unreadable { error, .. } => quarantined(number, &error),
-        error => refused(error),
-    }
+    if let StoreError::Unreadable { error, .. } = &error { quarantined(number, error) } else { refused(error) }
 }
 
 impl Lookup for Clerk {
     fn sectors(&self) -> BoxFuture<'_, Result<Vec<(SectorNumber, State)>, Refused>> {
         async {
-            let (records, _unreadable) = self.store.sectors().await.map_err(refused)?;
-            Ok(records.iter().map(|record| (record.number, record.state)).collect())
+            let states = self.store.states().await.map_err(refused)?;
+            // a state that this version does not know has no name in Lotus
+            Ok(states.into_iter().filter_map(|(number, state)| Some((number, state.parse().ok()?))).collect())
         }
         .boxed()
     }
@@ -238,7 +245,7 @@ impl Lookup for Clerk {
         self.known(number).boxed()
     }
 
-    fn on_chain(&self, number: SectorNumber) -> BoxFuture<'_, Result<Option<SectorInfo>, Refused>> {
+    fn on_chain(&self, number: SectorNumber) -> BoxFuture<'_, Result<Option<OnChain>, Refused>> {
         self.chain_has(number).boxed()
     }
 

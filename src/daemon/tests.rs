@@ -327,12 +327,16 @@ async fn a_miner_is_not_paid_for_again_and_again_nor_on_another_network() {
         let batch = Batch { state: failed, ..sealed(MessageKind::CreateMiner, id) };
         bench.world.store.put_batch(&batch).await.unwrap();
     }
-    let Done::Miner(Err(why)) = bench.desk(nobody()).miner(bench.world.store.clone(), BTreeMap::new()).await else {
+    let Done::Miner(Err(why)) =
+        bench.desk(nobody()).miner(bench.world.store.clone(), BTreeMap::new(), Vec::new()).await
+    else {
         panic!()
     };
     assert!(why.contains("failed on chain 3 times"), "{why}");
     let elsewhere = Desk { network: NetworkParams { name: "mainnet".to_owned(), ..network() }, ..bench.desk(nobody()) };
-    let Done::Miner(Err(why)) = elsewhere.miner(bench.world.store.clone(), BTreeMap::new()).await else { panic!() };
+    let Done::Miner(Err(why)) = elsewhere.miner(bench.world.store.clone(), BTreeMap::new(), Vec::new()).await else {
+        panic!()
+    };
     assert!(why.contains("belongs to network testnet"), "{why}");
 }
 

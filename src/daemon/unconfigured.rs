@@ -12,7 +12,7 @@ use crate::{
     status::{
         Alarm, Snapshot,
         info::InfoReport,
-        sectors::{Choice, List, Show},
+        sectors::{Choice, List, OnChain, Show},
     },
     units::SectorNumber,
 };
@@ -119,6 +119,10 @@ impl Reading for Nothing {
     }
 
     fn sector(&self, _: SectorNumber) -> BoxFuture<'_, Result<Show, Refused>> {
+        async { Err(not_yet(&self.why)) }.boxed()
+    }
+
+    fn on_chain(&self, _: SectorNumber) -> BoxFuture<'_, Result<OnChain, Refused>> {
         async { Err(not_yet(&self.why)) }.boxed()
     }
 

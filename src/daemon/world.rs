@@ -10,10 +10,10 @@ use super::{
     machine::Machine,
     observer::{Questions, Sight},
     reading::Reader,
+    site::Front,
     waits::Waits,
 };
 use crate::{
-    api::Site,
     book::{Book, Change},
     clock,
     control::Feed,
@@ -179,12 +179,8 @@ pub struct World {
     pub store_trouble: Option<String>,
     /// Where every move of a sector is told.
     pub moves: broadcast::Sender<Arc<Move>>,
-    /// Why nothing can be listened to at the manifest's address.
-    pub listening_trouble: watch::Sender<Option<String>>,
-    /// Why the API takes no tokens.
-    pub api_trouble: Option<String>,
-    /// What the API is answered from.
-    pub site: watch::Sender<Option<Arc<Site>>>,
+    /// What is shown at the manifest's address.
+    pub front: Front,
     /// The group whose members may give orders.
     pub operators: watch::Sender<Option<String>>,
 }

@@ -15,6 +15,7 @@ use super::{
     randomness::Randomness,
 };
 use crate::{
+    chain::presealed::Presealed,
     proofs::ProofError,
     units::{AttoFil, Hash32},
 };
@@ -84,8 +85,11 @@ pub struct Chain {
     base_fees: Vec<(i64, AttoFil)>,
     /// Most gas of a block.
     block_gas: u64,
-    /// How many wallets the node has.
+    /// How many wallets the node made.
     wallets: u64,
+    /// Those that it was given, before its own.
+    #[serde(default)]
+    imported: Vec<String>,
 }
 
 /// A message in the mempool.
@@ -165,8 +169,22 @@ fn is_payable(state: &State, message: &Message) -> bool {
 impl Chain {
     /// A chain at height 0.
     pub fn new(genesis: Genesis) -> Self {
+        let state = State::genesis(&address::wallet(&genesis.seed, 0), None);
+        Self::of(genesis, state, Vec::new())
+    }
+
+    /// A chain at height 0 that has a miner with sealed sectors. The node has the keys of its accounts.
+    pub fn with_miner(genesis: Genesis, presealed: &Presealed) -> Self {
+        let state = State::genesis(&address::wallet(&genesis.seed, 0), Some(presealed));
+        let normal = |text: &String| address::parse(text).map(|parsed| address::show(&parsed));
+        let mut imported: Vec<_> = [&presealed.worker, &presealed.owner].into_iter().filter_map(normal).collect();
+        imported.dedup();
+        Self::of(genesis, state, imported)
+    }
+
+    fn of(genesis: Genesis, state: State, imported: Vec<String>) -> Self {
         let Genesis { name, seed, epoch_ms, challenge_delay, at_ms } = genesis;
-        let state = Arc::new(State::genesis(&address::wallet(&seed, 0)));
+        let state = Arc::new(state);
         Self {
             name,
             epoch_ms,
@@ -183,6 +201,7 @@ impl Chain {
             base_fees: vec![(0, BASE_FEE)],
             block_gas: BLOCK_GAS_LIMIT,
             wallets: 1,
+            imported,
         }
     }
 
@@ -237,7 +256,8 @@ impl Chain {
 
     /// Addresses of the node's wallets; the first is the default one.
     pub fn wallets(&self) -> impl Iterator<Item = String> {
-        (0..self.wallets).map(|number| address::wallet(self.randomness.seed(), number))
+        let made = (0..self.wallets).map(|number| address::wallet(self.randomness.seed(), number));
+        self.imported.iter().cloned().chain(made)
     }
 
     /// A message ever accepted.

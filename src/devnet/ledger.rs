@@ -10,7 +10,10 @@ use super::{
     randomness::Randomness,
 };
 use crate::{
-    chain::params::{CreateMinerParams, CreateMinerReturn, method},
+    chain::{
+        params::{CreateMinerParams, CreateMinerReturn, method},
+        presealed::Presealed,
+    },
     proofs::{PoRep, ProofError},
     units::{AttoFil, SectorSize, from_hex, to_hex},
 };
@@ -181,13 +184,16 @@ pub struct State {
 }
 
 impl State {
-    /// Reserve, burn account and one rich wallet.
-    pub fn genesis(wallet: &str) -> Self {
+    /// Reserve, burn account and one rich wallet; before it a miner with sealed sectors, if there is to be one.
+    pub fn genesis(wallet: &str, presealed: Option<&Presealed>) -> Self {
         let system = |balance| Actor { address: None, balance, nonce: 0 };
         let mut actors: BTreeMap<u64, Actor> =
             [1, 2, 3, POWER_ACTOR, 5, 6, 7, BURN_ACTOR].map(|id| (id, system(AttoFil::ZERO))).into();
         actors.insert(RESERVE_ACTOR, system(RESERVE_FUNDS));
         let mut state = Self { actors, miners: BTreeMap::new(), next_id: FIRST_ID };
+        if let Some(presealed) = presealed {
+            state.create_presealed(presealed);
+        }
         let id = state.create_actor(wallet.to_owned());
         state.credit(id, WALLET_FUNDS);
         state
@@ -346,6 +352,24 @@ impl State {
         let miner = Miner::new(id, owner, worker, size, epoch).with_contact(params.peer, multiaddrs);
         self.miners.insert(id, Arc::new(miner));
         encode(&CreateMinerReturn { id_address, robust_address: robust })
+    }
+
+    fn create_presealed(&mut self, presealed: &Presealed) {
+        let Presealed { actor, owner, worker, sector_size, sectors } = presealed;
+        let id = actor.as_u64().max(FIRST_ID);
+        self.next_id = id;
+        let robust = Address::new_actor(b"presealed");
+        self.create_actor(address::show(&robust));
+        self.credit(id, WALLET_FUNDS);
+        let accounts = [owner, worker].map(|account| {
+            let known = self.resolve_or_create(account).unwrap_or(id);
+            self.credit(known, WALLET_FUNDS);
+            known
+        });
+        let [owner, worker] = accounts;
+        let mut miner = Miner::new(id, owner, worker, *sector_size, 0);
+        miner.preseal(sectors);
+        self.miners.insert(id, Arc::new(miner));
     }
 
     fn resolve_or_create(&mut self, text: &str) -> Option<u64> {

@@ -18,6 +18,7 @@ use crate::{
             ProveCommitSectors3Params, SectorPreCommitInfo, TerminateSectorsParams, TerminateSectorsReturn,
             TerminationDeclaration, method,
         },
+        presealed::PresealedSector,
     },
     proofs::PoRep,
     units::{AttoFil, Hash32, MinerId, SealProof, SectorNumber, SectorSize},
@@ -193,6 +194,27 @@ impl Miner {
     #[must_use]
     pub fn with_contact(self, peer: Vec<u8>, multiaddrs: Vec<Vec<u8>>) -> Self {
         Self { peer, multiaddrs, ..self }
+    }
+
+    /// With sectors that were sealed before there was a chain: active from the beginning.
+    pub fn preseal(&mut self, sectors: &[PresealedSector]) {
+        let info = DeadlineInfo::at(self.period_offset, 0);
+        let mut taken: Vec<Place> = Vec::with_capacity(sectors.len());
+        for PresealedSector { number, comm_r, proof, .. } in sectors {
+            let place = deadline::place(&taken, &info, self.size);
+            taken.push(place);
+            let sector = Sector {
+                proof: *proof,
+                comm_r: *comm_r,
+                activation: 0,
+                expiration: MAX_EXTENSION,
+                pledge: pledge(self.size),
+                place,
+                condition: Condition::Active,
+            };
+            self.sectors.insert(number.as_u64(), sector);
+            self.allocated.insert(number.as_u64());
+        }
     }
 
     /// Locked as pre-commit deposits.

@@ -26,9 +26,20 @@ use self::{
     node::Node,
     persist::Home,
 };
-use crate::{clock, proofs::Prover, units::Hash32};
-use anyhow::{Context as _, Result, bail};
-use std::{net::SocketAddr, os::fd::AsFd as _, path::PathBuf, pin::pin};
+use crate::{
+    chain::presealed::{self, Presealed},
+    clock,
+    proofs::Prover,
+    units::Hash32,
+};
+use anyhow::{Context as _, Result, anyhow, bail};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    pin::pin,
+};
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, UnixStream},
@@ -50,6 +61,8 @@ pub struct Options {
     pub epoch_ms: u64,
     /// Epochs only when the fault API says so.
     pub manual: bool,
+    /// A miner with sealed sectors that a new chain begins with: the JSON file of a pre-seal.
+    pub presealed: Option<PathBuf>,
     /// Who judges proofs.
     pub prover: Prover,
     /// Standard input is a socket of the daemon that owns this devnet: the end of it is the end of both.
@@ -61,7 +74,7 @@ pub struct Options {
 /// # Errors
 /// When the folder is in use, the address is not loopback or taken, or the chain can no longer be written.
 pub async fn run(options: Options) -> Result<()> {
-    let Options { dir, listen, epoch_ms, manual, prover, attached } = options;
+    let Options { dir, listen, epoch_ms, manual, presealed, prover, attached } = options;
     if !listen.ip().is_loopback() {
         bail!("a devnet has no access control: --listen must be a loopback address such as 127.0.0.1:0, not {listen}");
     }
@@ -74,7 +87,7 @@ pub async fn run(options: Options) -> Result<()> {
     let owner = attached.then(owner).transpose()?;
 
     let home = Home::open(&dir)?;
-    let chain = open_chain(&home, epoch_ms)?;
+    let chain = open_chain(&home, epoch_ms, presealed.as_deref())?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let url = format!("http://{}/rpc/v1", listener.local_addr().context("cannot read the address listened on")?);
     tracing::info!(network = chain.name, epoch = chain.head, url, prover = prover.as_str(), "devnet starts");
@@ -106,7 +119,7 @@ pub async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn open_chain(home: &Home, epoch_ms: u64) -> Result<Chain> {
+fn open_chain(home: &Home, epoch_ms: u64, presealed: Option<&Path>) -> Result<Chain> {
     let now = clock::now().as_i64();
     if let Some(mut chain) = home.load()? {
         chain.resume(now);
@@ -116,7 +129,22 @@ fn open_chain(home: &Home, epoch_ms: u64) -> Result<Chain> {
     let seed: Hash32 = address::blake2b(&[b"seald devnet", id.as_bytes()]);
     let short: String = id.simple().to_string().chars().take(8).collect();
     let name = format!("devnet-{short}");
-    Ok(Chain::new(Genesis { name, seed, epoch_ms, challenge_delay: CHALLENGE_DELAY, at_ms: now }))
+    let genesis = Genesis { name, seed, epoch_ms, challenge_delay: CHALLENGE_DELAY, at_ms: now };
+    match presealed {
+        Some(file) => Ok(Chain::with_miner(genesis, &presealed_miner(file)?)),
+        None => Ok(Chain::new(genesis)),
+    }
+}
+
+/// The one miner of a pre-seal's file.
+fn presealed_miner(file: &Path) -> Result<Presealed> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let miners: BTreeMap<String, serde::de::IgnoredAny> =
+        serde_json::from_slice(&bytes).with_context(|| format!("{} is not the file of a pre-seal", file.display()))?;
+    let Some(actor) = miners.keys().next().filter(|_| miners.len() == 1).and_then(|name| name.parse().ok()) else {
+        bail!("{} is to have one miner, such as \"t01000\"", file.display());
+    };
+    presealed::read(&bytes, actor).map_err(|problems| anyhow!("{}: {}", file.display(), problems.join("; ")))
 }
 
 /// Standard input as a socket.

@@ -386,7 +386,7 @@ fn duration(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{File, Overrides, parse, schema};
+    use crate::manifest::{Api, File, Overrides, parse, schema};
     use serde_json::Value;
 
     const BASE: &str = "miner = { sector_size = '2KiB', actor = 'f01000' }\n\
@@ -437,6 +437,21 @@ mod tests {
             assert_eq!(found(replace, true), expected, "{replace:?}");
         }
         assert_eq!(found(&[("f01000", "f01001")], false), [("miner.actor".to_owned(), Class::Restart)]);
+    }
+
+    #[test]
+    fn what_the_api_allows_changes_at_once_and_is_to_look_unless_said() {
+        let node = |api: &str| manifest(&format!("{BASE}node = {{ address = '10.0.0.2:3456'{api} }}\n"));
+        let (look, order) = (node(""), node(", api = 'write'"));
+        assert_eq!(look.node.map(|node| node.api), Some(Api::Read));
+        let changed: Vec<_> =
+            changes(&look, &order, true).iter().map(|change| (change.to_string(), change.class)).collect();
+        assert_eq!(changed, [("node.api: read becomes write".to_owned(), Class::Live)]);
+        let wrong =
+            File { path: "seald.toml".into(), text: format!("{BASE}node = {{ address = '1.2.3.4:5', api = 'on' }}\n") };
+        let problems = parse(&[wrong], &Overrides { cwd: "/box".into(), ..Overrides::default() }).unwrap_err();
+        let said: String = problems.iter().map(ToString::to_string).collect();
+        assert!(problems.len() == 1 && said.contains("node.api") && said.contains("off read write"), "{said}");
     }
 
     #[test]

@@ -49,6 +49,24 @@ fn a_new_repo_has_folders_a_lock_and_a_marker_that_lotus_reads() {
 }
 
 #[test]
+fn what_lies_in_a_repo_is_seen_beside_its_owner_and_never_taken_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = open(&declared(dir.path())).unwrap();
+    let id = repo.uuid().to_owned();
+    let (miner, cache) = (MinerId::new(1000), dir.path().join("cache/s-t01000-7"));
+    fs::write(dir.path().join("sealed/s-t01000-7"), b"replica").unwrap();
+    fs::create_dir(cache).unwrap();
+    let both = BTreeSet::from([Kind::Sealed, Kind::Cache]);
+    assert_eq!(sectors_at(dir.path(), &id).unwrap().sectors, [((miner, number(7)), both.clone())].into());
+    assert_eq!(files_at(dir.path(), &id, miner, number(7)).unwrap(), both);
+    assert_eq!(files_at(dir.path(), &id, miner, number(8)).unwrap(), BTreeSet::new());
+    // another repo in its place, or the empty folder below a file system that is gone
+    assert!(matches!(sectors_at(dir.path(), "other"), Err(RepoError::Marker { .. })));
+    fs::remove_file(dir.path().join("sectorstore.json")).unwrap();
+    assert!(matches!(files_at(dir.path(), &id, miner, number(7)), Err(RepoError::Io { .. })));
+}
+
+#[test]
 fn opening_again_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(&declared(dir.path())).unwrap().uuid().to_owned();

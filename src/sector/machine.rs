@@ -187,6 +187,15 @@ macro_rules! events {
 events! {
     /// The sector's data is complete.
     Packed,
+    /// It was sealed and proven elsewhere before there was a record of it, such as for a genesis block.
+    Imported {
+        /// Its commitments.
+        sealed: Sealed,
+        /// The sector as the chain has it.
+        activation: Activation,
+        /// Where its files are.
+        store: RepoName,
+    },
     /// The pieces cannot make up the sector.
     PackingFailed {
         /// Why.
@@ -349,6 +358,7 @@ use State as S;
 pub const EDGES: &[(State, EventKind, State)] = &[
     (S::Packing, E::Packed, S::PreCommit1),
     (S::Packing, E::PackingFailed, S::PackingFailed),
+    (S::Packing, E::Imported, S::Proving),
     (S::PreCommit1, E::TicketDrawn, S::PreCommit1),
     (S::PreCommit1, E::TicketExpired, S::PreCommit1),
     (S::PreCommit1, E::AttemptFailed, S::PreCommit1),

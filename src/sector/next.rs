@@ -167,6 +167,7 @@ const fn is_seen(kind: EventKind) -> bool {
         | EventKind::TerminateReverted
         | EventKind::RemoveAsked => true,
         EventKind::Packed
+        | EventKind::Imported
         | EventKind::PackingFailed
         | EventKind::TicketDrawn
         | EventKind::TicketExpired

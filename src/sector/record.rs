@@ -302,6 +302,7 @@ impl Record {
             | Event::ProofReady { .. }
             | Event::Proving { .. }
             | Event::Finalized { .. }
+            | Event::Imported { .. }
             | Event::TerminateAsked
             | Event::Terminated { .. }
             | Event::RemoveAsked
@@ -399,6 +400,11 @@ impl Record {
             }
             Event::CommitReverted => self.activation = None,
             Event::Finalized { store } => self.store = Some(store.clone()),
+            Event::Imported { sealed, activation, store } => {
+                self.sealed = Some(sealed.clone());
+                self.activation = Some(activation.clone());
+                self.store = Some(store.clone());
+            }
             Event::RetrySeal => self.sealed = None,
             Event::RetryPreCommit | Event::RetryWaitSeed => self.forget_proof(),
             Event::RetryComputeProof | Event::RetryInvalidProof => self.porep = None,

@@ -68,6 +68,7 @@ pub(crate) fn event(kind: EventKind) -> Event {
     let (failure, retry_at) = (failure(), NOW);
     match kind {
         E::Packed => Ev::Packed,
+        E::Imported => Ev::Imported { sealed: sealed(), activation: activation(), store: "hdd0".parse().unwrap() },
         E::PackingFailed => Ev::PackingFailed { failure },
         E::TicketDrawn => Ev::TicketDrawn { ticket: ticket(9_000) },
         E::TicketExpired => Ev::TicketExpired,

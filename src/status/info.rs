@@ -155,7 +155,8 @@ pub struct Share {
     pub network: u128,
 }
 
-mod decimal {
+/// Large integers as decimal text.
+pub(super) mod decimal {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     pub fn serialize<S: Serializer>(n: &u128, to: S) -> Result<S::Ok, S::Error> {

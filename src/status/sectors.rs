@@ -3,9 +3,11 @@
 
 mod list;
 mod show;
+mod standing;
 
 pub use list::{Choice, List, Row};
-pub use show::{HistoryLine, Show, brief};
+pub use show::{HistoryLine, Names, Show, Shown, brief};
+pub use standing::{OnChain, Standings, Terms};
 
 use super::SectorStatus;
 use crate::sector::{Failure, Record};

@@ -39,6 +39,21 @@ impl Store {
         rows.iter().map(|row| one(row).map_err(unreadable)).collect()
     }
 
+    /// Every sector with the name of its state, by number. Reads no record, as in [`Store::count_by_state`].
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn states(&self) -> Result<Vec<(SectorNumber, String)>, StoreError> {
+        let rows = sqlx::query(sql::STATES).fetch_all(&self.reader).await.map_err(failed("list the sectors"))?;
+        let unreadable = |error| StoreError::Unreadable { what: "sectors".to_owned(), error };
+        let one = |row: &AnyRow| {
+            let found: u64 = number(row, "number")?;
+            let found = SectorNumber::try_from(found).map_err(|error| error.to_string())?;
+            Ok((found, text(row, "state")?.to_owned()))
+        };
+        rows.iter().map(|row| one(row).map_err(unreadable)).collect()
+    }
+
     /// One sector; `None` when the number was never used.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ pub(super) const SECTORS: Listing = Listing {
     keys: "SELECT CAST(number AS TEXT) AS key FROM sectors ORDER BY number",
     one: "SELECT number, state, version, record FROM sectors WHERE number = CAST($1 AS BIGINT)",
 };
+pub(super) const STATES: &str = "SELECT number, state FROM sectors ORDER BY number";
 pub(super) const COUNT_BY_STATE: &str = "SELECT state, COUNT(*) AS number FROM sectors GROUP BY state ORDER BY state";
 pub(super) const MAX_NUMBER: &str = "SELECT MAX(number) AS number FROM sectors";
 pub(super) const INSERT_SECTOR: &str =

@@ -119,6 +119,11 @@ impl Place {
 
 /// Removes the files that are `ours`, then the folder when nothing else is in it.
 fn remove_folder(folder: &Path, ours: impl Fn(&str) -> bool) -> Result<(), JobError> {
+    // what it leads to was attached by an operator, who keeps it
+    if folder.is_symlink() {
+        files::remove(folder)?;
+        return files::sync_parent(folder);
+    }
     if !folder.is_dir() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The real program with real child processes, killed, starved and misled.
 //!
 //! `kills` kills it at every recorded step and at random, `full_disk` takes its space away, `orders` tells it what to do,
-//! `reload` gives it other manifests, `api` asks it as tools for Lotus do, `slots` holds parts of it back, `watch` looks on, `chain` makes its chain misbehave, `outlive` ends it while its workers
+//! `reload` gives it other manifests, `api` asks it as tools for Lotus do, `slots` holds parts of it back, `watch` and `looks` look on, `chain` makes its chain misbehave, `outlive` ends it while its workers
 //! go on, `real` does it with real proofs. Each test has folders and a devnet of its own. Nothing here needs a network, a GPU or
 //! a wallet.
 
@@ -10,6 +10,7 @@ mod chain;
 mod full_disk;
 mod identity;
 mod kills;
+mod looks;
 mod orders;
 mod outlive;
 mod proven;

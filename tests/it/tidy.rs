@@ -56,8 +56,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "control",
             "chain::cids",
             "chain::wire::BitField",
-            "chain::SectorInfo",
+            "chain::SectorTerms",
+            "chain::Ends",
             "host::memory",
+            "manifest::Api",
         ],
     ),
     // facts about the machine, in the planner's words, held against the manifest

@@ -162,13 +162,13 @@ async fn sectors_one_none_and_all() {
     assert_eq!(ends.keys().copied().collect::<Vec<_>>(), [1, 3].map(number));
     assert_eq!(node_.asked()[0].params, json!(["t01000", [1, 3, 3, 1], key_json()]));
     let (node_, client) = node("StateMinerActiveSectors", json!([sector_json(3)])).await;
-    assert_eq!(client.active_sectors(MINER, &head()).await.unwrap(), [number(3)].into());
+    assert_eq!(client.active_sectors(MINER, 2, &head()).await.unwrap(), [number(3)].into());
     assert_eq!(node_.asked()[0].params, json!(["t01000", key_json()]));
     for method in ["StateMinerSectors", "StateMinerActiveSectors"] {
         let (_node, client) = node(method, Value::Null).await;
         let none = match method {
             "StateMinerSectors" => client.expirations(MINER, &[number(1)].into(), &head()).await.unwrap().len(),
-            _ => client.active_sectors(MINER, &head()).await.unwrap().len(),
+            _ => client.active_sectors(MINER, 2, &head()).await.unwrap().len(),
         };
         assert_eq!(none, 0, "{method}");
     }
@@ -183,6 +183,24 @@ async fn many_sectors_are_asked_about_in_a_few_calls() {
     assert_eq!(filters, [json!([1, 10_000]), json!([10_001, 10_000]), json!([20_001, 5_000])]);
     assert!(client.expirations(MINER, &[].into(), &head()).await.unwrap().is_empty());
     assert_eq!(node_.asked().len(), 3, "nothing is asked about nothing");
+
+    let of = |active: Value| {
+        json!([{"AllSectors": active, "FaultySectors": [0], "RecoveringSectors": [0], "LiveSectors": active,
+            "ActiveSectors": active}])
+    };
+    let (node_, client) = script(move |asked| match asked.params[1].as_u64() {
+        Some(deadline @ 0..3) => Reply::Result(of(json!([deadline * 2000, 2000]))),
+        _ => Reply::Result(Value::Null),
+    })
+    .await;
+    let active = client.active_sectors(MINER, 25_000, &head()).await.unwrap();
+    assert_eq!((active.len(), active.first(), active.last()), (6000, Some(&number(0)), Some(&number(5999))));
+    let mut deadlines: Vec<u64> = node_.asked().iter().filter_map(|asked| asked.params[1].as_u64()).collect();
+    deadlines.sort_unstable();
+    assert_eq!(deadlines, (0..48).collect::<Vec<_>>());
+    let (_node, client) = node("StateMinerPartitions", of(json!([0, 1_000_000_000]))).await;
+    let wrong = client.active_sectors(MINER, 25_000, &head()).await;
+    assert!(matches!(wrong, Err(ChainError::Malformed { .. })), "{wrong:?}");
 }
 
 #[tokio::test]

@@ -93,9 +93,9 @@ fn of_miner(method: &str, q: &Question) -> Option<Answer> {
             let (active, faulty) = (count(Condition::Active), count(Condition::Faulty));
             show(&MinerSectors { live: active.saturating_add(faulty), active, faulty })
         }),
-        "StateMinerActiveSectors" => q.miner_only().and_then(|seen| {
-            show(&seen.miner.in_condition(Condition::Active).map(|(n, s)| on_chain(n, s)).collect::<Vec<_>>())
-        }),
+        "StateMinerActiveSectors" => q
+            .miner_only()
+            .and_then(|seen| seen.miner.in_condition(Condition::Active).map(|(n, s)| on_chain(n, s)).collect()),
         "StateMinerSectors" => sectors(q),
         "StateMinerFaults" => numbers(Condition::Faulty),
         // faults end through the fault API, never by a declared recovery
@@ -156,7 +156,7 @@ fn sectors(q: &Question) -> Answer {
         ranges.as_ref().is_none_or(|ranges| ranges.iter().any(|(start, end)| (*start..*end).contains(&number)))
     };
     let seen = q.miner(&address, &key)?;
-    show(&seen.miner.live().filter(|(n, _)| wanted(*n)).map(|(n, sector)| on_chain(n, sector)).collect::<Vec<_>>())
+    seen.miner.live().filter(|(n, _)| wanted(*n)).map(|(n, sector)| on_chain(n, sector)).collect()
 }
 
 fn pre_commit_deposit(q: &Question) -> Answer {
@@ -218,7 +218,9 @@ fn of_sector(method: &str, q: &Question) -> Option<Answer> {
         "StateSectorPreCommitInfo" => {
             q.sector().and_then(|(seen, n)| show(&seen.miner.pre_commits.get(&n).map(|p| pre_committed(n, p))))
         }
-        "StateSectorGetInfo" => live().and_then(|(found, n)| show(&found.map(|sector| on_chain(n, sector)))),
+        "StateSectorGetInfo" => {
+            live().and_then(|(found, n)| found.map_or(Ok(Value::Null), |sector| on_chain(n, sector)))
+        }
         // a partition keeps the sectors that ended
         "StateSectorPartition" => q.sector().and_then(|(seen, n)| match seen.miner.sectors.get(&n) {
             Some(Sector { place: Place { deadline, partition }, .. }) => {
@@ -250,8 +252,8 @@ fn pre_committed(number: u64, pre_commit: &PreCommit) -> SectorPreCommitOnChainI
     }
 }
 
-fn on_chain(number: u64, sector: &Sector) -> SectorOnChainInfo {
-    SectorOnChainInfo {
+fn on_chain(number: u64, sector: &Sector) -> Answer {
+    let info = SectorOnChainInfo {
         sector_number: number,
         seal_proof: sector.proof.as_i64(),
         sealed_cid: CidJson::from(cids::sealed(sector.comm_r).to_string()),
@@ -263,5 +265,8 @@ fn on_chain(number: u64, sector: &Sector) -> SectorOnChainInfo {
         power_base_epoch: sector.activation,
         flags: 1,
         daily_fee: AttoFil::ZERO,
-    }
+    };
+    // of earlier networks, and of sectors that were given other data
+    let more = ["ExpectedDayReward", "ExpectedStoragePledge", "ReplacedDayReward", "SectorKeyCID"];
+    with(&info, more.into_iter().map(|name| (name.to_owned(), Value::Null)).collect())
 }

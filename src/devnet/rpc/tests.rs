@@ -1,6 +1,7 @@
 //! Over a real loopback socket, with epochs on demand.
 
 mod client;
+mod shapes;
 
 use super::*;
 use crate::{
@@ -391,6 +392,7 @@ async fn an_acknowledged_message_survives_a_kill_and_is_sent_once() {
         listen: "127.0.0.1:0".parse().unwrap(),
         epoch_ms: 1000,
         manual: true,
+        presealed: None,
         prover: Prover::Simulated,
         attached: false,
     };
@@ -423,7 +425,7 @@ async fn only_loopback_is_served() {
     let dir = tempfile::tempdir().unwrap();
     let listen = "0.0.0.0:0".parse().unwrap();
     let (epoch_ms, manual, prover, attached) = (1000, true, Prover::Simulated, false);
-    let options = Options { dir: dir.path().to_owned(), listen, epoch_ms, manual, prover, attached };
+    let options = Options { dir: dir.path().to_owned(), listen, epoch_ms, manual, presealed: None, prover, attached };
     let why = run(options).await.unwrap_err().to_string();
     assert!(why.contains("loopback"), "{why}");
 }
@@ -434,7 +436,15 @@ async fn epochs_pass_by_the_clock() {
     let listen = "127.0.0.1:0".parse().unwrap();
     let (epoch_ms, manual, prover, attached) = (5, false, Prover::Simulated, false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(run(Options { dir: dir.path().to_owned(), listen, epoch_ms, manual, prover, attached }));
+    tasks.spawn(run(Options {
+        dir: dir.path().to_owned(),
+        listen,
+        epoch_ms,
+        manual,
+        presealed: None,
+        prover,
+        attached,
+    }));
     let client = Client::new(url_of(dir.path()).await, None);
     let message = client.call("t01000", 5, 0, &[]).await;
     let pushed: wire::SignedMessage = client.ask("MpoolPushMessage", json!([message, null])).await;

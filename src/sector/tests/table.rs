@@ -163,6 +163,10 @@ pub(super) const CLASSIC: &[Edge] = &[
 pub(super) const BEYOND: &[(&str, &[Edge])] = &[
     ("pieces that do not fit are found before any layer", &[(S::Packing, E::PackingFailed, S::PackingFailed)]),
     (
+        "what was sealed and proven elsewhere is taken as it is: it has neither ticket nor seed",
+        &[(S::Packing, E::Imported, S::Proving)],
+    ),
+    (
         "the ticket is a sub-step of PreCommit1: durable before the layers begin, drawn anew when it grew too old",
         &[(S::PreCommit1, E::TicketDrawn, S::PreCommit1), (S::PreCommit1, E::TicketExpired, S::PreCommit1)],
     ),

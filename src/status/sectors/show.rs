@@ -1,15 +1,15 @@
 //! `seald sectors show`.
 
-use super::{FORMAT_VERSION, failed, is_about};
+use super::{FORMAT_VERSION, OnChain, failed, is_about};
 use crate::{
-    sector::{Event, Record, Seed, Ticket},
+    sector::{Event, MessageId, Record, Sealed},
     status::{
         BatchStatus, DaemonState, DeadlineStatus, SectorStatus, Snapshot,
         paint::{Colour, Side, Table, Tone, cell, toned},
         stake::Stake,
         text, words,
     },
-    units::{SectorSize, UnixMillis},
+    units::{Hash32, SectorSize, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,28 @@ pub struct HistoryLine {
     pub event: Event,
     /// Whether it moved the sector; `false` for an event that met the wrong state.
     pub applied: bool,
+}
+
+/// What the chain calls the sector's commitments and messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Names {
+    /// CID of CommD.
+    pub comm_d: Option<String>,
+    /// CID of CommR.
+    pub comm_r: Option<String>,
+    /// CID of the pre-commit message: the one that executed, or was handed over last.
+    pub precommit: Option<String>,
+    /// The same of the prove-commit.
+    pub commit: Option<String>,
+    /// The same of the termination.
+    pub termination: Option<String>,
+}
+
+/// What the text shows beyond the usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shown {
+    /// The bytes of the proof, hexadecimal.
+    pub proof: bool,
 }
 
 /// `seald sectors show N`: everything that is known.
@@ -39,6 +61,12 @@ pub struct Show {
     pub batches: Vec<BatchStatus>,
     /// Seconds of an epoch, once known.
     pub epoch_secs: Option<u64>,
+    /// What the chain calls its commitments and messages.
+    #[serde(default)]
+    pub names: Names,
+    /// What the chain says of it now, when it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_chain: Option<OnChain>,
     /// Everything that happened to it, oldest first.
     pub history: Vec<HistoryLine>,
 }
@@ -50,23 +78,28 @@ impl Show {
         let batches = last.iter().flat_map(|last| &last.batches);
         let batches = batches.filter(|batch| batch.sectors.contains(&sector.number)).cloned().collect();
         let epoch_secs = last.and_then(|last| last.chain.epoch_secs);
-        Self { format_version: FORMAT_VERSION, daemon, sector, status, batches, epoch_secs, history }
+        let names = Names::default();
+        let format_version = FORMAT_VERSION;
+        Self { format_version, daemon, sector, status, batches, epoch_secs, names, on_chain: None, history }
     }
 
     /// The report as text.
-    pub fn render(&self, now: UnixMillis, colour: Colour) -> String {
+    pub fn render(&self, shown: Shown, now: UnixMillis, colour: Colour) -> String {
         let Record { number, state, entered, .. } = &self.sector;
         let since = words::about(now.ms_since(*entered));
         let name = colour.paint(Tone::Strong, &format!("sector {number}"));
         let mut out = format!("{name}   {} for {since}\n", colour.paint(text::tone_of(state.as_str()), state.as_str()));
         let mut facts = Table::new(&[("", Side::Left), ("", Side::Left)]);
         let why = self.why(now).into_iter().chain(self.stakes(now)).map(|(key, value)| (key, Some(value)));
-        for (key, value) in why.chain(facts_of(&self.sector)) {
+        for (key, value) in why.chain(self.facts(shown)).chain(places_of(&self.sector)) {
             if let Some(value) = value {
                 facts.row([toned(key, Tone::Dim), cell(value)], None);
             }
         }
         out.push_str(&facts.render(colour));
+        if let Some(on_chain) = &self.on_chain {
+            out.push_str(&on_chain.render(self.epoch_secs, colour));
+        }
         let mut history = Table::new(&[("time (utc)", Side::Left), ("event", Side::Left), ("", Side::Left)]);
         for HistoryLine { at, event, applied } in &self.history {
             let tone = if *applied { Tone::Plain } else { Tone::Dim };
@@ -78,6 +111,39 @@ impl Show {
             out.push_str(&format!("\n{}\n{}", colour.paint(Tone::Strong, "history"), history.render(colour)));
         }
         out
+    }
+
+    /// The lines by which storage providers know a sector, in the order of old.
+    fn facts(&self, shown: Shown) -> Vec<Line> {
+        let Record { number, state, ticket, sealed, seed, porep, precommit, commit, .. } = &self.sector;
+        let Record { failure, attempts, termination, .. } = &self.sector;
+        let Names { comm_d, comm_r, .. } = &self.names;
+        let landed = precommit.as_ref().and_then(|p| p.landed.as_ref());
+        let proof = porep.as_ref().map(|hex| match shown {
+            Shown { proof: true } => hex.clone(),
+            Shown { proof: false } => format!("{} bytes, verified", hex.len().div_euclid(2)),
+        });
+        let failure = failure.as_ref().map(failed);
+        let hash = |pick: fn(&Sealed) -> Hash32| sealed.as_ref().map(|sealed| pick(sealed).to_string());
+        vec![
+            ("SectorID", Some(number.to_string())),
+            ("Status", Some(state.to_string())),
+            ("CIDcommD", comm_d.clone().or_else(|| hash(|sealed| sealed.comm_d))),
+            ("CIDcommR", comm_r.clone().or_else(|| hash(|sealed| sealed.comm_r))),
+            ("Ticket", ticket.as_ref().map(|ticket| ticket.value.to_string())),
+            ("TicketH", ticket.as_ref().map(|ticket| format!("{}, read at {}", ticket.epoch.as_i64(), ticket.read_at))),
+            ("Seed", seed.as_ref().map(|seed| seed.value.to_string())),
+            ("SeedH", seed.as_ref().map(|seed| seed.epoch.as_i64().to_string())),
+            ("Proof", proof),
+            ("Precommit", precommit.as_ref().map(|p| sent(self.names.precommit.as_ref(), p.message.as_ref()))),
+            ("", landed.map(|landed| format!("on chain since {}, deposit {}", landed.epoch, landed.deposit))),
+            ("Commit", commit.as_ref().map(|c| sent(self.names.commit.as_ref(), c.message.as_ref()))),
+            ("Terminate", termination.as_ref().map(|t| sent(self.names.termination.as_ref(), t.message.as_ref()))),
+            ("", termination.as_ref().and_then(|t| Some(format!("ended at {}", t.epoch?)))),
+            ("Deals", Some("none: a capacity sector".to_owned())),
+            ("Retries", Some(attempts.to_string())),
+            ("Last Err", failure),
+        ]
     }
 
     /// Why it stands where it stands.
@@ -140,46 +206,29 @@ impl Show {
     }
 }
 
-fn facts_of(record: &Record) -> Vec<(&'static str, Option<String>)> {
-    let Record {
-        proof,
-        repo,
-        store,
-        created,
-        ticket,
-        sealed,
-        precommit,
-        seed,
-        porep,
-        commit,
-        activation,
-        termination,
-        ..
-    } = record;
+type Line = (&'static str, Option<String>);
+
+/// A message: by its CID when a node took it, and by its id here.
+fn sent(cid: Option<&String>, id: Option<&MessageId>) -> String {
+    match (cid, id) {
+        (Some(cid), Some(MessageId(id))) => format!("{cid} (message {id})"),
+        (Some(cid), None) => cid.clone(),
+        (None, Some(MessageId(id))) => format!("message {id}"),
+        (None, None) => "found on chain".to_owned(),
+    }
+}
+
+/// Where it is kept, and what it is worth.
+fn places_of(record: &Record) -> Vec<Line> {
+    let Record { proof, repo, store, created, activation, .. } = record;
     let size: SectorSize = proof.sector_size();
-    let landed = precommit.as_ref().and_then(|p| p.landed.as_ref());
-    let message =
-        |id: Option<&crate::sector::MessageId>| id.map_or_else(|| "found on chain".to_owned(), |id| id.0.clone());
     vec![
         ("created", Some(format!("{} UTC", words::date(*created)))),
         ("size", Some(format!("{size}, seal proof {}", proof.as_i64()))),
         ("sealed in", Some(format!("repo {repo}"))),
         ("kept in", store.as_ref().map(|store| format!("repo {store}"))),
-        (
-            "ticket",
-            ticket.as_ref().map(|Ticket { epoch, value, read_at }| format!("{value} of {epoch}, read at {read_at}")),
-        ),
-        ("CommD", sealed.as_ref().map(|sealed| sealed.comm_d.to_string())),
-        ("CommR", sealed.as_ref().map(|sealed| sealed.comm_r.to_string())),
-        ("pre-commit", precommit.as_ref().map(|p| format!("message {}", message(p.message.as_ref())))),
-        ("", landed.map(|landed| format!("on chain since {}, deposit {}", landed.epoch, landed.deposit))),
-        ("seed", seed.as_ref().map(|Seed { epoch, value }| format!("{value} of {epoch}"))),
-        ("proof", porep.as_ref().map(|hex| format!("{} bytes, verified", hex.len().div_euclid(2)))),
-        ("commit", commit.as_ref().map(|commit| format!("message {}", message(commit.message.as_ref())))),
         ("active", activation.as_ref().map(|a| format!("since {}, expires at {}", a.epoch, a.expiration))),
         ("pledge", activation.as_ref().map(|a| a.pledge.to_string())),
-        ("ended by", termination.as_ref().map(|t| format!("message {}", message(t.message.as_ref())))),
-        ("ended at", termination.as_ref().and_then(|t| Some(t.epoch?.to_string()))),
     ]
 }
 
@@ -203,6 +252,7 @@ pub fn brief(event: &Event) -> String {
         Event::ProofReady { porep } => format!("{} bytes", porep.len().div_euclid(2)),
         Event::Proving { activation } => format!("{}, pledge {}", activation.epoch, activation.pledge),
         Event::Finalized { store } => format!("repo {store}"),
+        Event::Imported { activation, store, .. } => format!("{}, repo {store}", activation.epoch),
         Event::Terminated { epoch } => epoch.to_string(),
         Event::StateForced { state } => state.to_string(),
         Event::Packed

@@ -73,6 +73,11 @@ pub(super) fn event(kind: EventKind, n: u8) -> Event {
         }
         EventKind::CommitReverted => Event::CommitReverted,
         EventKind::Finalized => Event::Finalized { store: "hdd0".parse().unwrap() },
+        EventKind::Imported => {
+            let activation = Activation { epoch, expiration: epoch.plus(1), pledge: AttoFil::from_atto(1) };
+            let sealed = Sealed { comm_r: hash, comm_d: hash };
+            Event::Imported { sealed, activation, store: "hdd0".parse().unwrap() }
+        }
         EventKind::RetrySeal => Event::RetrySeal,
         EventKind::RetryPreCommit => Event::RetryPreCommit,
         EventKind::RetryWaitSeed => Event::RetryWaitSeed,

@@ -46,6 +46,9 @@ pub(super) async fn sectors_are_counted_by_state(url: &str) {
     let counted = store.count_by_state().await.unwrap();
     let counted: Vec<_> = counted.iter().map(|(state, number)| (state.as_str(), *number)).collect();
     assert_eq!(counted, [("Packing", 1), ("PreCommit1", 2), ("Sealing", 1)]);
+    let listed = store.states().await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|(number, state)| (number.as_u64(), state.as_str())).collect();
+    assert_eq!(listed, [(1, "PreCommit1"), (2, "PreCommit1"), (3, "Sealing"), (4, "Packing")]);
 }
 
 pub(super) async fn a_number_is_used_once(url: &str) {

@@ -215,3 +215,20 @@ fn nothing_is_removed_under_a_running_stage() {
     drop(lock);
     give_up(&site, &[&site.files]).unwrap();
 }
+
+#[test]
+fn what_an_operator_attached_by_links_is_let_go_and_kept() {
+    let site = site();
+    site.sealed();
+    let attached = site.repo.path().join("attached");
+    fs::create_dir(&attached).unwrap();
+    let (sealed, cache) = (attached.join("replica"), attached.join("trees"));
+    for (from, to) in [(&site.files.sealed, &sealed), (&site.files.cache, &cache)] {
+        fs::rename(from, to).unwrap();
+        std::os::unix::fs::symlink(to, from).unwrap();
+    }
+    let before = below(&attached);
+    give_up(&site, &[&site.files]).unwrap();
+    assert_eq!(left(&site), Vec::<PathBuf>::new());
+    assert_eq!(below(&attached), before, "the files behind the links stay");
+}

@@ -11,7 +11,7 @@ use seald::{
         changes::Narrator,
         info::{self, Account, Beneficiary, ChainState, Deadline, Due, Funds, InfoReport, Market, Share, Shown, Sync},
         paint::Colour,
-        sectors::{Choice, HistoryLine, List, Show},
+        sectors::{self, Choice, HistoryLine, List, Names, OnChain, Show, Standings, Terms},
         stake::Stake,
         text,
         winning::Winning,
@@ -193,6 +193,16 @@ fn sectors_list_as_text_and_json() {
     let list = List::new(&records, unreadable, &Choice::default(), Some(&last));
     golden("sectors/list.txt", &list.render(NOW, Colour::Plain));
     golden("sectors/list.json", &(serde_json::to_string_pretty(&list).unwrap() + "\n"));
+    let standings = Standings {
+        head: Epoch::new(1_234),
+        expirations: [(1, 1_555_244), (4, 1_555_300)].map(|(n, at)| (n.try_into().unwrap(), Epoch::new(at))).into(),
+        active: [1.try_into().unwrap()].into(),
+    };
+    let known = list.clone().with(Ok(standings));
+    golden("sectors/list-chain.txt", &known.render(NOW, Colour::Plain));
+    golden("sectors/list-chain.json", &(serde_json::to_string_pretty(&known).unwrap() + "\n"));
+    let away = list.with(Err("no chain endpoint answers ChainHead (1 tried)".to_owned()));
+    golden("sectors/list-away.txt", &away.render(NOW, Colour::Plain));
     assert_eq!(List::new(&[], vec![], &Choice::default(), None).render(NOW, Colour::Plain), "no sectors\n");
 }
 
@@ -205,7 +215,8 @@ fn a_list_holds_only_what_was_chosen() {
     };
     let all = Choice::default();
     assert_eq!(chosen(all.clone()), [1, 3, 4, 5, 12]);
-    assert_eq!(chosen(Choice { state: Some(State::Proving), ..all.clone() }), [1]);
+    assert_eq!(chosen(Choice { state: vec![State::Proving], ..all.clone() }), [1]);
+    assert_eq!(chosen(Choice { state: vec![State::WaitSeed, State::Proving], ..all.clone() }), [1, 5]);
     assert_eq!(chosen(Choice { failed: true, ..all.clone() }), [12]);
     assert_eq!(chosen(Choice { waiting: true, ..all.clone() }), [5]);
     assert_eq!(chosen(Choice { why: Some("no Parameters".to_owned()), ..all.clone() }), [12]);
@@ -219,23 +230,68 @@ fn sectors_show_as_text() {
     let (record, history) = lived(1, 12);
     golden(
         "sectors/proving.txt",
-        &Show::new(record, history, DaemonState::Running, Some(&last)).render(NOW, Colour::Plain),
+        &Show::new(record, history, DaemonState::Running, Some(&last)).render(
+            sectors::Shown::default(),
+            NOW,
+            Colour::Plain,
+        ),
     );
     let (record, history) = lived(4, 8);
     golden(
         "sectors/committing.txt",
-        &Show::new(record, history, DaemonState::Running, Some(&last)).render(NOW, Colour::Plain),
+        &Show::new(record, history, DaemonState::Running, Some(&last)).render(
+            sectors::Shown::default(),
+            NOW,
+            Colour::Plain,
+        ),
     );
     let (record, mut history) = lived(12, 3);
     history.push(HistoryLine { at: NOW, event: Event::CommitReverted, applied: false });
     let show = Show::new(record, history, DaemonState::Stopped, Some(&last));
-    golden("sectors/failed.txt", &show.render(NOW.plus_ms(-3_590_000), Colour::Plain));
+    golden("sectors/failed.txt", &show.render(sectors::Shown::default(), NOW.plus_ms(-3_590_000), Colour::Plain));
     let last = sample::waiting_only();
     for (name, number, events) in [("waiting", 5, 7), ("batched", 6, 10)] {
         let (record, history) = lived(number, events);
         let show = Show::new(record, history, DaemonState::Running, Some(&last));
-        golden(&format!("sectors/{name}.txt"), &show.render(NOW, Colour::Plain));
+        golden(&format!("sectors/{name}.txt"), &show.render(sectors::Shown::default(), NOW, Colour::Plain));
     }
+}
+
+#[test]
+fn sectors_show_with_what_the_chain_says() {
+    let (record, history) = lived(1, 12);
+    let last = sample::waiting_only();
+    let names = Names {
+        comm_d: Some("baga6ea4sea".to_owned()),
+        comm_r: Some("bagboea4b5abc".to_owned()),
+        precommit: Some("bafy2bzaceq1".to_owned()),
+        commit: Some("bafy2bzaceq2".to_owned()),
+        termination: None,
+    };
+    let terms = Terms {
+        seal_proof: 5,
+        activation: Epoch::new(44),
+        expiration: Epoch::new(1_555_244),
+        deal_weight: 0,
+        verified_deal_weight: 0,
+        initial_pledge: fil(130),
+        power_base: Epoch::new(44),
+        daily_fee: fil(1),
+        on_time: Some(Epoch::new(1_555_244)),
+        early: Some(Epoch::new(122_000)),
+        deadline: Some(17),
+        partition: Some(0),
+    };
+    let on_chain = |terms: Option<Terms>| Some(OnChain { head: Epoch::new(1_234), terms });
+    let show = Show::new(record, history, DaemonState::Running, Some(&last));
+    let show = Show { names, on_chain: on_chain(Some(terms)), history: vec![], ..show };
+    golden("sectors/on-chain.txt", &show.render(sectors::Shown { proof: true }, NOW, Colour::Plain));
+    golden("sectors/on-chain.json", &(serde_json::to_string_pretty(&show).unwrap() + "\n"));
+    let json = serde_json::to_string(&show).unwrap();
+    assert_eq!(serde_json::from_str::<Show>(&json).unwrap(), show);
+    let none = Show { on_chain: on_chain(None), ..show };
+    let text = none.render(sectors::Shown::default(), NOW, Colour::Plain);
+    assert!(text.contains("the chain has no such sector: not yet, or no more"), "{text}");
 }
 
 #[test]

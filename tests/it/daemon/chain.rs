@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Tells the devnet of a run to misbehave.
-fn fault(rig: &Rig, name: &str, body: &Value) {
+pub fn fault(rig: &Rig, name: &str, body: &Value) {
     let url = fs::read_to_string(rig.state().join("devnet/url")).unwrap();
     let host = url.trim().trim_start_matches("http://").split('/').next().unwrap().to_owned();
     let body = body.to_string();

@@ -89,7 +89,8 @@ async fn a_sector_lives_through_the_daemons_client() {
     assert_eq!(client.sector_location(miner, SectorNumber::try_from(6).unwrap(), &head).await.unwrap(), None);
     let sector = client.sector(miner, number, &head).await.unwrap().unwrap();
     assert_eq!(sector.activation, head.height.plus(-1));
-    assert_eq!(client.active_sectors(miner, &head).await.unwrap(), [number].into());
+    assert_eq!(client.active_sectors(miner, 1, &head).await.unwrap(), [number].into());
+    assert_eq!(client.active_sectors(miner, usize::MAX, &head).await.unwrap(), [number].into());
     let ends = client.expirations(miner, &[number].into(), &head).await.unwrap();
     assert_eq!(ends, [(number, sector.expiration)].into());
     assert_eq!(client.ends(miner, number, &head).await.unwrap().on_time, sector.expiration);
