@@ -10,6 +10,7 @@ mod proving;
 
 use super::{
     ChainError, Endpoint, NetworkParams, TipSet,
+    health::{EndpointSeen, Expected},
     rpc::{Heads, Kind, Limits, Rpc},
     wire,
 };
@@ -61,7 +62,35 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn with_limits(endpoints: Vec<Endpoint>, limits: Limits) -> Result<Self, ChainError> {
-        Ok(Self { rpc: Arc::new(Rpc::new(&endpoints, limits)?) })
+        Ok(Self { rpc: Arc::new(Rpc::new(&endpoints, limits, None)?) })
+    }
+
+    /// A client that believes no endpoint before it has said who it is, and none whose head is not one to decide by.
+    /// All must be on `network`; without it, on that of the first one that answers.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn wary(endpoints: Vec<Endpoint>, network: Option<String>) -> Result<Self, ChainError> {
+        Self::wary_within(endpoints, network, Limits::default())
+    }
+
+    /// The same with other bounds.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn wary_within(endpoints: Vec<Endpoint>, network: Option<String>, limits: Limits) -> Result<Self, ChainError> {
+        let expected = Expected { network, genesis: None };
+        Ok(Self { rpc: Arc::new(Rpc::new(&endpoints, limits, Some(expected))?) })
+    }
+
+    /// Asks the endpoints that are not in use who they are and where their head is.
+    pub async fn look_around(&self) {
+        self.rpc.look_around().await;
+    }
+
+    /// How each endpoint was found last.
+    pub fn endpoints(&self) -> Vec<EndpointSeen> {
+        self.rpc.seen()
     }
 
     /// News of heads, where the endpoint in use can tell: a websocket. What was heard before is not told again.
@@ -110,7 +139,7 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub async fn head(&self) -> Result<TipSet, ChainError> {
-        self.tipset("ChainHead").await
+        tipset("ChainHead", self.rpc.head().await?)
     }
 
     /// The newest epoch that cannot be reorganised away: what the node says, or 900 epochs back when it cannot say.
@@ -118,8 +147,8 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub async fn finalized(&self) -> Result<Epoch, ChainError> {
-        match self.tipset("ChainGetFinalizedTipSet").await {
-            Ok(tipset) => Ok(tipset.height),
+        match self.ask("ChainGetFinalizedTipSet", NONE).await {
+            Ok(found) => Ok(tipset("ChainGetFinalizedTipSet", found)?.height),
             Err(ChainError::Refused { .. }) => Ok(self.head().await?.height.plus(-FINALITY)),
             Err(other) => Err(other),
         }
@@ -158,17 +187,6 @@ impl Client {
         Ok(found.state.this_epoch_reward)
     }
 
-    async fn tipset(&self, method: &str) -> Result<TipSet, ChainError> {
-        let found: wire::TipSet = self.ask(method, NONE).await?;
-        let first = found.blocks.first().ok_or_else(|| ChainError::malformed(method, "a tipset without blocks"))?;
-        Ok(TipSet {
-            timestamp: first.timestamp,
-            base_fee: first.parent_base_fee,
-            height: Epoch::new(found.height),
-            key: found.cids.0.into_iter().map(|link| link.cid).collect(),
-        })
-    }
-
     async fn randomness(
         &self,
         method: &str,
@@ -191,6 +209,16 @@ impl Client {
     ) -> Result<R, ChainError> {
         self.rpc.call(Kind::Read, method, params).await
     }
+}
+
+fn tipset(method: &str, found: wire::TipSet) -> Result<TipSet, ChainError> {
+    let first = found.blocks.first().ok_or_else(|| ChainError::malformed(method, "a tipset without blocks"))?;
+    Ok(TipSet {
+        timestamp: first.timestamp,
+        base_fee: first.parent_base_fee,
+        height: Epoch::new(found.height),
+        key: found.cids.0.into_iter().map(|link| link.cid).collect(),
+    })
 }
 
 fn key(at: &TipSet) -> wire::TipSetKey {

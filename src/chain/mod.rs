@@ -8,6 +8,7 @@ pub mod endpoint;
 pub(crate) mod fake;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub mod health;
 pub mod messages;
 pub mod node;
 pub mod params;

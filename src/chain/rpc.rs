@@ -1,32 +1,35 @@
 //! JSON-RPC calls over HTTP and websockets to several nodes in order of preference: bounded in time, size and number,
 //! repeated where repeating is safe.
 //!
-//! A node that answers with an error has answered; only a node that does not answer is passed over. Knows nothing
-//! of what is asked, keeps no answers, follows no redirect and no proxy setting.
+//! A node that answers with an error has answered; only a node that does not answer is passed over, and one that is
+//! not believed. Keeps no answers, follows no redirect and no proxy setting.
 
+mod belief;
 mod conversation;
 mod heads;
 mod http;
 mod node;
 #[cfg(any(test, fuzzing))]
 mod recorded;
+mod rate;
 mod socket;
+mod standing;
 mod trouble;
 
 use self::{
     node::{Address, Node},
-    trouble::Attempt,
+    trouble::{Attempt, Trouble},
 };
-use super::{ChainError, Endpoint, wire::Request};
+use super::{ChainError, Endpoint, health::Expected, wire::Request};
 use crate::{clock, error::Chain};
 use reqwest::redirect;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::Semaphore;
 
@@ -84,20 +87,29 @@ pub(super) enum Kind {
     Write,
 }
 
+/// One question.
+struct Ask<'a, P> {
+    kind: Kind,
+    method: &'a str,
+    params: &'a P,
+    /// Also of nodes that are known not to be believed: this is how they come back.
+    unfit_too: bool,
+}
+
 /// The endpoints and the connections to them.
 pub(super) struct Rpc {
     nodes: Vec<Node>,
     limits: Limits,
     permits: Semaphore,
     next_id: AtomicU64,
-    /// The node that answered when the first one did not, and since when.
-    stand_in: Mutex<Option<(usize, Instant)>>,
+    /// What nodes must have in common, where they are asked who they are.
+    expected: Option<Mutex<Expected>>,
 }
 
 impl Rpc {
     /// # Errors
     /// [`ChainError::Invalid`] for an unusable endpoint or token, and for no endpoint at all.
-    pub(super) fn new(endpoints: &[Endpoint], limits: Limits) -> Result<Self, ChainError> {
+    pub(super) fn new(endpoints: &[Endpoint], limits: Limits, expected: Option<Expected>) -> Result<Self, ChainError> {
         let addresses = endpoints.iter().map(Address::new).collect::<Result<Vec<_>, _>>()?;
         if addresses.is_empty() {
             return Err(ChainError::Invalid { what: "no chain endpoint is declared: name at least one".to_owned() });
@@ -119,7 +131,7 @@ impl Rpc {
             limits,
             permits: Semaphore::new(CONCURRENT),
             next_id: AtomicU64::new(1),
-            stand_in: Mutex::new(None),
+            expected: expected.map(Mutex::new),
         })
     }
 
@@ -134,10 +146,21 @@ impl Rpc {
         method: &str,
         params: impl Serialize + Send + Sync,
     ) -> Result<R, ChainError> {
+        let ask = Ask { kind, method, params: &params, unfit_too: false };
+        self.ask(&ask, |_, _| Ok(())).await
+    }
+
+    /// The same, of any endpoint that can be called, as far as its answer is believed.
+    async fn ask<R: DeserializeOwned, P: Serialize + Sync>(
+        &self,
+        ask: &Ask<'_, P>,
+        believe: impl Fn(&Node, &R) -> Result<(), Trouble>,
+    ) -> Result<R, ChainError> {
+        let Ask { kind, method, .. } = *ask;
         let started = clock::monotonic();
         let mut round = 1;
         loop {
-            let trouble = match self.round(kind, method, &params).await {
+            let trouble = match self.round(ask, &believe).await {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Refused(error)) => return Err(error),
                 Err(Attempt::Trouble(trouble)) => trouble,
@@ -145,7 +168,7 @@ impl Rpc {
             if trouble.unusable() {
                 return Err(ChainError::malformed(method, trouble));
             }
-            let repeatable = kind != Kind::Write || trouble.unsent();
+            let repeatable = !trouble.lasts() && (kind != Kind::Write || trouble.unsent());
             // an endpoint that lets calls time out is not asked three times by one call
             let in_time = clock::monotonic().duration_since(started) < self.deadline(kind);
             if round >= ROUNDS || !repeatable || !in_time {
@@ -161,23 +184,39 @@ impl Rpc {
     }
 
     /// One attempt at each endpoint until one answers; the last trouble otherwise.
-    async fn round<R: DeserializeOwned>(
+    async fn round<R: DeserializeOwned, P: Serialize + Sync>(
         &self,
-        kind: Kind,
-        method: &str,
-        params: &(impl Serialize + Sync),
+        ask: &Ask<'_, P>,
+        believe: &impl Fn(&Node, &R) -> Result<(), Trouble>,
     ) -> Result<R, Attempt> {
         let mut last = None;
-        for index in self.order() {
-            let Some(node) = self.nodes.get(index) else { continue };
-            match self.attempt(node, kind, method, params).await {
-                Err(Attempt::Trouble(trouble)) if kind != Kind::Write || trouble.unsent() => last = Some(trouble),
-                Err(Attempt::Trouble(trouble)) => return Err(trouble.into()),
-                answered => {
-                    self.answered(index);
-                    return answered;
-                }
+        for node in self.order() {
+            if let Err(trouble) = self.believed(node, ask.unfit_too).await {
+                last = Some(trouble);
+                continue;
             }
+            let answer = self.attempt(node, ask.kind, ask.method, ask.params).await;
+            let trouble = match answer {
+                Ok(answer) => {
+                    node.standing().answered();
+                    match believe(node, &answer) {
+                        Ok(()) => return Ok(answer),
+                        Err(trouble) => trouble,
+                    }
+                }
+                Err(Attempt::Trouble(trouble)) => {
+                    node.standing().failed(&trouble);
+                    trouble
+                }
+                Err(Attempt::Refused(error)) => {
+                    node.standing().answered();
+                    return Err(Attempt::Refused(error));
+                }
+            };
+            if ask.kind == Kind::Write && !trouble.unsent() {
+                return Err(trouble.into());
+            }
+            last = Some(trouble);
         }
         // there is at least one node, so there was at least one attempt
         Err(last.map_or_else(
@@ -198,6 +237,7 @@ impl Rpc {
         let body = serde_json::to_string(&request).map_err(|why| {
             Attempt::Refused(ChainError::Invalid { what: format!("the parameters of {method} do not encode: {why}") })
         })?;
+        node.rate.turn().await;
         // never closed
         let _permit = self.permits.acquire().await;
         node.call(method, id, body, self.deadline(kind)).await
@@ -205,7 +245,7 @@ impl Rpc {
 
     /// Has the node that is asked first tell of new heads, where it can.
     pub(super) fn heads(&self) -> Heads {
-        Heads::of(self.order().first().and_then(|index| self.nodes.get(*index)).and_then(Node::follow))
+        Heads::of(self.order().first().and_then(|node| node.follow()))
     }
 
     const fn deadline(&self, kind: Kind) -> Duration {
@@ -223,20 +263,9 @@ impl Rpc {
     }
 
     /// The endpoints in the order to try them.
-    fn order(&self) -> Vec<usize> {
-        let first = self.stand_in().map_or(0, |(index, _)| index);
-        std::iter::once(first).chain((0..self.nodes.len()).filter(|index| *index != first)).collect()
-    }
-
-    fn stand_in(&self) -> Option<(usize, Instant)> {
-        let stand_in = *self.stand_in.lock().unwrap_or_else(PoisonError::into_inner);
-        stand_in.filter(|(_, since)| clock::monotonic().duration_since(*since) < self.limits.stand_in)
-    }
-
-    fn answered(&self, index: usize) {
-        let kept = self.stand_in().filter(|(current, _)| *current == index);
-        let next = if index == 0 { None } else { kept.or_else(|| Some((index, clock::monotonic()))) };
-        *self.stand_in.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    fn order(&self) -> Vec<&Node> {
+        let (away, here): (Vec<_>, Vec<_>) = self.nodes.iter().partition(|node| node.standing().is_away(&self.limits));
+        here.into_iter().chain(away).collect()
     }
 }
 

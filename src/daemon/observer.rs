@@ -11,7 +11,11 @@ use super::{
     connect::{self, ConnectError},
 };
 use crate::{
-    chain::{ChainError, Client, Fate, Heads, NetworkParams, Node, TipSet, cids, params::SectorPreCommitInfo},
+    chain::{
+        ChainError, Client, Fate, Heads, NetworkParams, Node, TipSet, cids,
+        health::{EndpointSeen, Unfit},
+        params::SectorPreCommitInfo,
+    },
     clock,
     error::Chain,
     manifest::Manifest,
@@ -27,7 +31,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, time};
+use tokio::{sync::watch, task::JoinSet, time};
 
 /// What the daemon wants to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -97,6 +101,8 @@ pub struct Sight {
     pub told: Option<Instant>,
     /// Why there is no newer one.
     pub trouble: Option<String>,
+    /// How each endpoint was found last, in order of preference.
+    pub endpoints: Vec<EndpointSeen>,
 }
 
 /// Requests under way at once, and proven sectors looked at with each head: one that the chain ended is seen within
@@ -111,12 +117,16 @@ const POLL_MAX: Duration = Duration::from_secs(5);
 const SELDOM: u32 = 3;
 const SELDOM_MAX: Duration = Duration::from_secs(120);
 
+/// Between two looks at the endpoints that are not in use.
+const AROUND: Duration = Duration::from_secs(30);
+
 /// Watches until the daemon drops its ends of the channels.
 pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questions>, sight: watch::Sender<Sight>) {
     let mut link: Option<(String, Client)> = None;
     let mut network: Option<NetworkParams> = None;
     let mut round = 0_usize;
     let mut poll = POLL_MIN;
+    let mut around = Around::default();
     loop {
         let asked = questions.borrow_and_update().clone();
         // from before the look, so that what happens while it lasts is heard
@@ -130,6 +140,14 @@ pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questio
                 poll = poll.saturating_mul(2).clamp(POLL_MIN, POLL_MAX);
             }
         }
+        if let Some((_, client)) = &link {
+            around.look(client);
+            // for operators: nothing is decided by it, so nobody is woken
+            sight.send_if_modified(|sight| {
+                sight.endpoints = client.endpoints();
+                false
+            });
+        }
         // a node that never stops telling is not listened to all the time
         let heard = async {
             heads.heard().await;
@@ -140,6 +158,25 @@ pub async fn run(manifest: Arc<Manifest>, mut questions: watch::Receiver<Questio
             changed = questions.changed() => if changed.is_err() { return },
             () = time::sleep(poll) => if sight.is_closed() { return },
             () = heard => if sight.is_closed() { return },
+        }
+    }
+}
+
+/// The look at the endpoints that are not in use: beside everything else, since one that hangs holds up nothing.
+#[derive(Default)]
+struct Around {
+    looking: JoinSet<()>,
+    began: Option<Instant>,
+}
+
+impl Around {
+    fn look(&mut self, client: &Client) {
+        let now = clock::monotonic();
+        while self.looking.try_join_next().is_some() {}
+        if self.looking.is_empty() && self.began.is_none_or(|began| now.duration_since(began) >= AROUND) {
+            self.began = Some(now);
+            let client = client.clone();
+            self.looking.spawn(async move { client.look_around().await });
         }
     }
 }
@@ -165,11 +202,13 @@ async fn look(
         }
         ConnectError::Devnet { .. } | ConnectError::Token { .. } => Chain(&e).to_string(),
     })?;
-    let key = endpoints.iter().map(|e| e.url.as_str()).collect::<Vec<_>>().join(" ");
+    // one that is to believe another network is another client
+    let network_wanted = asked.network.as_deref().unwrap_or_default();
+    let key = endpoints.iter().map(|e| e.url.as_str()).chain([network_wanted]).collect::<Vec<_>>().join(" ");
     let client = match link {
         Some((known, client)) if *known == key => client.clone(),
         Some(_) | None => {
-            let client = Client::new(endpoints).map_err(|e| Chain(&e).to_string())?;
+            let client = Client::wary(endpoints, asked.network.clone()).map_err(|e| Chain(&e).to_string())?;
             *link = Some((key, client.clone()));
             client
         }
@@ -191,17 +230,14 @@ async fn look(
     }
     let view = read(&client, params, head, asked, *round).await.map_err(told)?;
     *round = round.wrapping_add(1);
-    let told = Some(clock::monotonic());
-    sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), told, trouble: None });
+    let (told, endpoints) = (Some(clock::monotonic()), client.endpoints());
+    sight.send_replace(Sight { client: Some(client), view: Some(Arc::new(view)), told, trouble: None, endpoints });
     Ok(())
 }
 
 /// What there is to say of a node that is on another network than everything in the state folder.
 pub fn other_network(ours: &str, node: &str) -> String {
-    format!(
-        "this state folder belongs to network {ours}, the node is on {node}: correct the endpoint, or give it another \
-         state.dir"
-    )
+    Unfit::Network { ours: ours.to_owned(), found: node.to_owned() }.to_string()
 }
 
 /// Whether the view already answers these questions.
@@ -404,6 +440,84 @@ mod tests {
         look(None).await.unwrap();
         let name = seen.borrow().view.as_ref().unwrap().network.name.clone();
         look(Some(&name)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn heads_are_seen_when_the_node_tells_of_them_and_when_it_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = devnet::Options {
+            dir: folder.path().join("devnet"),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            // where heads are told, it is looked for them besides less often than this test has patience
+            epoch_ms: 3_600_000,
+            manual: true,
+            prover: Prover::Simulated,
+            attached: false,
+            presealed: None,
+        };
+        let file = options.dir.join(connect::DEVNET_URL);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(devnet::run(options));
+        while !file.exists() {
+            assert!(tasks.try_join_next().is_none(), "the devnet ended");
+            tokio::task::yield_now().await;
+        }
+        let http = std::fs::read_to_string(&file).unwrap().trim().trim_end_matches("/rpc/v1").to_owned();
+        let text = format!(
+            "miner.sector_size = '2KiB'\nminer.actor = 'f01000'\nstate.dir = 'state'\n\
+             repo.disk = {{ path = 'repo', roles = ['seal', 'store'] }}\n\
+             slot.cpu = {{ tasks = ['precommit1', 'precommit2', 'commit', 'finalize'] }}\n\
+             pledge.sectors = 1\nchain.endpoints = [{{ url = '{}' }}]\n",
+            http.replacen("http", "ws", 1)
+        );
+        let overrides = Overrides { cwd: folder.path().to_owned(), ..Overrides::default() };
+        let manifest = parse(&[File { path: "seald.toml".into(), text }], &overrides).unwrap().manifest;
+        let (_questions, asked) = watch::channel(Questions::default());
+        let (sight, mut seen) = watch::channel(Sight::default());
+        tasks.spawn(async move {
+            run(Arc::new(manifest), asked, sight).await;
+            Ok(())
+        });
+        // another test may have installed it already
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let poster = reqwest::Client::builder().no_proxy().build().unwrap();
+        let fault = async |name: &str| {
+            let sent = poster.post(format!("{http}/devnet/v1/{name}")).send().await.unwrap();
+            assert!(sent.status().is_success());
+        };
+        let reached = |height: i64| {
+            move |sight: &Sight| sight.view.as_ref().is_some_and(|view| view.head.height.as_i64() >= height)
+        };
+        seen.wait_for(reached(0)).await.unwrap();
+        let client = seen.borrow().client.clone().unwrap();
+        let open = async {
+            while !client.heads().is_open() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), open).await.unwrap();
+        let mut height = seen.borrow().view.as_ref().unwrap().head.height.as_i64();
+        // told; told again after the channel was closed, and after the connection was cut
+        for breaking in ["clear", "close_channels", "disconnect"] {
+            fault(breaking).await;
+            fault("mine").await;
+            height += 1;
+            tokio::time::timeout(Duration::from_secs(60), seen.wait_for(reached(height))).await.unwrap().unwrap();
+        }
+        assert_eq!(seen.borrow().endpoints.iter().map(|e| e.state.as_str()).collect::<Vec<_>>(), ["well"]);
+    }
+
+    #[test]
+    fn what_is_told_is_no_reason_to_stop_looking() {
+        let network =
+            |block_delay_secs| NetworkParams { name: String::new(), block_delay_secs, pre_commit_challenge_delay: 10 };
+        assert_eq!(pace(&network(30), false), POLL_MAX);
+        assert_eq!(pace(&network(30), true), Duration::from_secs(90));
+        for delay in [0, u64::MAX] {
+            for told in [false, true] {
+                assert!((POLL_MIN..=SELDOM_MAX).contains(&pace(&network(delay), told)));
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{workers, world::World};
 use crate::{
+    chain::health::EndpointSeen,
     outbox::{Accounts, Batch, BatchState, Unfit},
     plan::{Assignee, Held, Hold, MinerSeen, NETWORKS, Observed, ParamsSeen, Plan, RepoSeen, Subject},
     sector::{
@@ -10,8 +11,8 @@ use crate::{
         policy,
     },
     status::{
-        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus,
-        SectorStatus, SlotStatus, Snapshot, StageStatus, Target, stake::Stake, words,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, EndpointStatus, FORMAT_VERSION, HeldStatus, Preparing,
+        RepoStatus, SectorStatus, SlotStatus, Snapshot, StageStatus, Target, stake::Stake, words,
     },
     supervisor::{TaskView, WorkerId, WorkerView},
     units::{Bytes, SectorNumber, SlotName, UnixMillis},
@@ -96,6 +97,7 @@ impl World {
             messages_pending: u64::try_from(pending).unwrap_or(u64::MAX),
             worker_balance: view.and_then(|view| Some(view.accounts.as_ref()?.worker.balance)),
             epoch_secs: view.map(|view| view.network.block_delay_secs),
+            endpoints: sight.endpoints.iter().cloned().map(endpoint).collect(),
         }
     }
 
@@ -515,6 +517,11 @@ impl World {
 }
 
 /// Sectors that wait for funds, as one alarm.
+fn endpoint(seen: EndpointSeen) -> EndpointStatus {
+    let EndpointSeen { name, state, why, head, in_use } = seen;
+    EndpointStatus { name, state, why, head, in_use }
+}
+
 fn wallet(plan: &Plan) -> Option<Alarm> {
     let short = plan.holds.iter().filter(|hold| hold.until == WakeUp::Funds);
     let waiting = short.clone().count();

@@ -124,7 +124,7 @@ impl Bench {
             contact: None,
             costs: None,
         };
-        self.sight.send_replace(Sight { client: None, view: Some(Arc::new(view)), told: None, trouble: None });
+        self.sight.send_replace(Sight { view: Some(Arc::new(view)), ..Sight::default() });
         self.world.on_view().await.unwrap();
     }
 

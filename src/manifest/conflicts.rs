@@ -7,7 +7,7 @@ use super::{
     problems::{Key, Step},
     reader::Reader,
     resolve::Sections,
-    values::{Gpu, host_port, http_host},
+    values::{Gpu, host_port, node_host},
 };
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
@@ -83,7 +83,7 @@ fn ports(reader: &mut Reader<'_>, sections: &Sections) {
     if let Some(ChainSource::Endpoints(endpoints)) = sections.chain.as_ref().map(|chain| &chain.source) {
         let key = Key::of("chain.endpoints");
         let named = endpoints.iter().enumerate();
-        listeners.extend(named.filter_map(|(i, at)| Some((key.item(i).name("url"), http_host(&at.url)?))));
+        listeners.extend(named.filter_map(|(i, at)| Some((key.item(i).name("url"), node_host(&at.url)?))));
     }
     // PostgreSQL listens on 5432 unless told otherwise
     let database = sections.state.as_ref().and_then(|state| state.url.as_str().split_once("://"));

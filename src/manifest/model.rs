@@ -134,7 +134,7 @@ pub enum ChainSource {
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `http://` or `https://`.
+    /// `http://`, `https://`, `ws://` or `wss://`.
     pub url: String,
     /// File that holds the API token, when the node wants one.
     pub token_file: Option<PathBuf>,

@@ -150,15 +150,24 @@ fn chain(reader: &mut Reader<'_>, raw: raw::RawChain) -> Option<Chain> {
 fn endpoint(reader: &mut Reader<'_>, at: &Key, raw: raw::RawEndpoint) -> Option<Endpoint> {
     let raw::RawEndpoint { url, token_file } = raw;
     let key = at.name("url");
-    let accepted = "http://HOST:PORT/PATH or https://…, such as http://127.0.0.1:1234/rpc/v1";
+    let accepted = "http://, https://, ws:// or wss:// with HOST:PORT/PATH, such as ws://127.0.0.1:1234/rpc/v1";
     let url = reader.required(&key, url, accepted);
-    let url = url.and_then(|url| http(reader, &key, url, accepted));
+    let url = url.and_then(|url| node_url(reader, &key, url, accepted));
     let key = at.name("token_file");
     let token_file = match token_file {
         Some(text) => Some(reader.path(&key, &text)?),
         None => None,
     };
     Some(Endpoint { url: url?, token_file })
+}
+
+fn node_url(reader: &mut Reader<'_>, key: &Key, url: String, accepted: &str) -> Option<String> {
+    if values::node_host(&url).is_none() {
+        let problem = reader.about(key, "is not the address of a node").accepted(accepted);
+        reader.refuse(key, problem);
+        return None;
+    }
+    Some(url)
 }
 
 fn http(reader: &mut Reader<'_>, key: &Key, url: String, accepted: &str) -> Option<String> {

@@ -179,6 +179,13 @@ pub fn http_host(url: &str) -> Option<(String, u16)> {
     host_port(rest, default)
 }
 
+/// Host and port of a node, which is reached over HTTP or over a websocket.
+pub fn node_host(url: &str) -> Option<(String, u16)> {
+    let plain = url.strip_prefix("ws://").map(|rest| (rest, 80));
+    let socket = plain.or_else(|| url.strip_prefix("wss://").map(|rest| (rest, 443)));
+    socket.map_or_else(|| http_host(url), |(rest, default)| host_port(rest, default))
+}
+
 /// Host and port at the start of what follows the `://` of an address.
 pub fn host_port(rest: &str, default: u16) -> Option<(String, u16)> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

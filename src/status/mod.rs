@@ -28,6 +28,9 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The word in [`Snapshot::prover`] for the prover that proves nothing.
 pub const SIMULATED_PROVER: &str = "simulated";
 
+/// The word in [`EndpointStatus::state`] for a node that is believed.
+pub const WELL: &str = "well";
+
 /// Older facts than this come from a daemon that hangs: it writes every second when something changes and
 /// every few seconds when nothing does.
 pub const STALE_MS: u64 = 60_000;
@@ -137,6 +140,7 @@ impl Snapshot {
                 messages_pending: 0,
                 worker_balance: None,
                 epoch_secs: None,
+                endpoints: Vec::new(),
             },
             target: Target { wanted: 0, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
             launcher: String::new(),
@@ -192,6 +196,25 @@ pub struct ChainStatus {
     /// Seconds of an epoch, once known.
     #[serde(default)]
     pub epoch_secs: Option<u64>,
+    /// The endpoints, in order of preference; none before the first was asked.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// One node that may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Scheme, host and port.
+    pub name: String,
+    /// `well`; `unasked`; `unreachable`; `refused`, as by a wrong token; or why it is not believed: `behind`,
+    /// `other_network`, `other_version`, `not_believed`.
+    pub state: String,
+    /// Why it is not well.
+    pub why: Option<String>,
+    /// Its head, when it was last asked.
+    pub head: Option<Epoch>,
+    /// It is the one that is asked.
+    pub in_use: bool,
 }
 
 /// Progress towards the declared pledge.

@@ -3,8 +3,8 @@
 //! Pure. Nothing is cut: a line is longer than 100 columns only when a reason is.
 
 use super::{
-    Alarm, BatchStatus, DaemonState, HeldStatus, Preparing, RepoStatus, STALE_MS, SectorStatus, SlotStatus, Snapshot,
-    Target,
+    Alarm, BatchStatus, ChainStatus, DaemonState, EndpointStatus, HeldStatus, Preparing, RepoStatus, STALE_MS,
+    SectorStatus, SlotStatus, Snapshot, Target, WELL,
     paint::{Colour, Side, Table, Tone, cell, maybe, toned},
     words,
 };
@@ -151,7 +151,24 @@ impl View {
         }
         parts.extend(chain.worker_balance.map(|balance| format!("worker {balance}")));
         let trouble = chain.trouble.as_ref().map(|why| format!("chain   {}\n", self.colour.paint(Tone::Red, why)));
-        format!("{}\n{}", parts.join("   "), trouble.unwrap_or_default())
+        format!("{}\n{}{}", parts.join("   "), trouble.unwrap_or_default(), self.endpoints(chain))
+    }
+
+    /// The nodes, where there is a choice or something is wrong with the only one that the trouble does not say.
+    fn endpoints(&self, chain: &ChainStatus) -> String {
+        let is_told = |node: &EndpointStatus| node.state == WELL || chain.trouble.is_some();
+        if matches!(chain.endpoints.as_slice(), [] | [_]) && chain.endpoints.iter().all(is_told) {
+            return String::new();
+        }
+        let line = |node: &EndpointStatus| {
+            let tone = if node.state == WELL { Tone::Green } else { Tone::Yellow };
+            let head = node.head.map(|head| format!("   {head}")).unwrap_or_default();
+            let used = if node.in_use { "   in use" } else { "" };
+            let why = node.why.as_ref().map(|why| format!("   {why}")).unwrap_or_default();
+            let state = self.colour.paint(tone, &node.state.replace('_', " "));
+            format!("node    {}   {state}{used}{head}{why}\n", node.name)
+        };
+        chain.endpoints.iter().map(line).collect()
     }
 
     fn target(&self, target: &Target) -> String {

@@ -114,6 +114,8 @@ pub(super) struct Conversation {
     calls: mpsc::Receiver<Call>,
     waiting: BTreeMap<u64, Reply>,
     channel: Channel,
+    /// Somebody wants to hear of new heads.
+    wanted: watch::Receiver<bool>,
     following: watch::Sender<Following>,
     heard: Instant,
     limits: Limits,
@@ -132,12 +134,12 @@ impl Conversation {
         stream: Stream,
         calls: mpsc::Receiver<Call>,
         following: watch::Sender<Following>,
-        follow: bool,
+        wanted: watch::Receiver<bool>,
         limits: Limits,
     ) -> Self {
         let heard = clock::monotonic();
-        let channel = if follow { Channel::Wanted(heard) } else { Channel::No };
-        Self { stream, calls, waiting: BTreeMap::new(), channel, following, heard, limits }
+        let channel = if *wanted.borrow() { Channel::Wanted(heard) } else { Channel::No };
+        Self { stream, calls, waiting: BTreeMap::new(), channel, wanted, following, heard, limits }
     }
 
     /// Until the connection is of no more use.
@@ -172,6 +174,8 @@ impl Conversation {
             call = self.calls.recv() => Event::Call(call),
             () = time::sleep_until(silent.into()) => Event::Silence,
             () = time::sleep_until(follow.unwrap_or(silent).into()), if follow.is_some() => Event::Follow,
+            // said once, and before the first channel
+            Ok(()) = self.wanted.changed() => Event::Follow,
         };
         match event {
             Event::Frame(None) | Event::Call(None) => Err(Why::Closed),

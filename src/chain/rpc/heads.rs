@@ -14,7 +14,7 @@ pub(super) struct Following {
 /// News of heads, from the node that was asked first when this was made.
 #[derive(Debug, Clone)]
 pub struct Heads {
-    following: Option<watch::Receiver<Following>>,
+    pub(super) following: Option<watch::Receiver<Following>>,
 }
 
 impl Heads {

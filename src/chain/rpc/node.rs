@@ -4,7 +4,9 @@ use super::{
     Limits,
     heads::Following,
     http::Http,
+    rate::Rate,
     socket::Socket,
+    standing::Standing,
     trouble::{Attempt, NO_API, REDIRECTS, Trouble},
 };
 use crate::chain::{ChainError, Endpoint, shortened, wire::Response};
@@ -13,7 +15,10 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
 };
 use serde::{de::DeserializeOwned, de::IgnoredAny};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// How this program calls itself.
@@ -43,6 +48,10 @@ enum Transport {
 pub(super) struct Node {
     address: Arc<Address>,
     transport: Transport,
+    standing: Mutex<Standing>,
+    pub(super) rate: Rate,
+    /// Held while it is asked who it is, so that it is asked once.
+    pub(super) identifying: tokio::sync::Mutex<()>,
 }
 
 /// The body of an answer.
@@ -142,7 +151,22 @@ impl Node {
         } else {
             Transport::Http(Http::new(Arc::clone(&address), http.clone(), limits.body))
         };
-        Ok(Self { address, transport })
+        Ok(Self::of(address, transport))
+    }
+
+    fn of(address: Arc<Address>, transport: Transport) -> Self {
+        let (standing, identifying) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { address, transport, standing, rate: Rate::new(), identifying }
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn name(&self) -> String {
+        self.address.name.clone()
+    }
+
+    /// What is known of it.
+    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One call, once.
@@ -174,7 +198,7 @@ impl Node {
     #[cfg(any(test, fuzzing))]
     pub(super) fn recorded(recorded: super::recorded::Recorded) -> Result<Self, ChainError> {
         let address = Address::new(&Endpoint { url: "http://127.0.0.1:1".to_owned(), token: None })?;
-        Ok(Self { address: Arc::new(address), transport: Transport::Recorded(recorded) })
+        Ok(Self::of(Arc::new(address), Transport::Recorded(recorded)))
     }
 
     /// Has the node tell of new heads, from its next connection on; `None` when it cannot.

@@ -4,7 +4,7 @@
 use super::{Limits, Rpc, node::Node};
 use crate::chain::ChainError;
 use reqwest::StatusCode;
-use std::sync::{Mutex, atomic::AtomicU64};
+use std::sync::atomic::AtomicU64;
 use tokio::sync::Semaphore;
 
 /// What comes back.
@@ -50,7 +50,7 @@ impl Rpc {
             limits: Limits::default(),
             permits: Semaphore::new(super::CONCURRENT),
             next_id: AtomicU64::new(1),
-            stand_in: Mutex::new(None),
+            expected: None,
         })
     }
 }

@@ -15,10 +15,7 @@ use reqwest::{
 };
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -57,7 +54,7 @@ pub(super) struct Socket {
     limits: Limits,
     link: Mutex<Link>,
     /// Somebody wants to hear of new heads.
-    wanted: AtomicBool,
+    wanted: watch::Sender<bool>,
     following: watch::Sender<Following>,
 }
 
@@ -87,7 +84,7 @@ impl Socket {
             ChainError::Invalid { what: format!("cannot prepare wss ({help}): {}", Chain(&why)) }
         })?;
         let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
-        let (link, wanted) = (Mutex::default(), AtomicBool::new(false));
+        let (link, wanted) = (Mutex::default(), watch::Sender::default());
         Ok(Self { address, tls, limits, link, wanted, following: watch::Sender::default() })
     }
 
@@ -115,7 +112,7 @@ impl Socket {
 
     /// Asks for news of heads. The receiver has seen what is so now.
     pub(super) fn follow(&self) -> watch::Receiver<Following> {
-        self.wanted.store(true, Ordering::Relaxed);
+        self.wanted.send_if_modified(|wanted| !std::mem::replace(wanted, true));
         self.following.subscribe()
     }
 
@@ -148,8 +145,8 @@ impl Socket {
         match stream {
             Ok(stream) => {
                 let (calls, queue) = mpsc::channel(QUEUE);
-                let follow = self.wanted.load(Ordering::Relaxed);
-                let conversation = Conversation::new(stream, queue, self.following.clone(), follow, self.limits);
+                let wanted = self.wanted.subscribe();
+                let conversation = Conversation::new(stream, queue, self.following.clone(), wanted, self.limits);
                 link.tasks.spawn(conversation.run(self.name()));
                 link.calls = Some(calls.clone());
                 link.failed = None;

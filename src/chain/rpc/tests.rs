@@ -1,11 +1,15 @@
 //! Calls against nodes that answer, fail, stay silent or are not there.
 
+mod belief;
+mod hostile;
+
 use super::*;
 use crate::chain::{
     Secret,
     fake::{Fake, Reply, nobody},
 };
 use crate::error::{Chain, Remedy};
+use crate::units::Epoch;
 use serde_json::{Value, json};
 use std::error::Error as _;
 
@@ -19,11 +23,15 @@ fn impatient() -> Limits {
 }
 
 fn rpc(endpoints: &[Endpoint], limits: Limits) -> Rpc {
-    Rpc::new(endpoints, limits).unwrap()
+    Rpc::new(endpoints, limits, None).unwrap()
 }
 
 async fn ask(rpc: &Rpc) -> Result<u64, ChainError> {
     rpc.call(Kind::Read, "StateNetworkVersion", ([(); 0],)).await
+}
+
+fn order(rpc: &Rpc) -> Vec<String> {
+    rpc.order().into_iter().map(Node::name).collect()
 }
 
 async fn version(version: u64) -> Fake {
@@ -31,17 +39,19 @@ async fn version(version: u64) -> Fake {
 }
 
 #[tokio::test]
-async fn a_call_is_a_numbered_post_to_the_stable_api() {
+async fn a_call_is_numbered_and_goes_to_the_stable_api() {
     let node = version(28).await;
-    let rpc = rpc(&[node.endpoint()], limits());
-    assert_eq!(ask(&rpc).await.unwrap(), 28);
-    assert_eq!(ask(&rpc).await.unwrap(), 28);
+    for way in node.ways() {
+        let rpc = rpc(&[way], limits());
+        assert_eq!(ask(&rpc).await.unwrap(), 28);
+        assert_eq!(ask(&rpc).await.unwrap(), 28);
+    }
     let asked = node.asked();
-    assert_eq!(asked.len(), 2);
-    assert_eq!(asked[0].method, "StateNetworkVersion");
-    assert_eq!(asked[0].params, json!([[]]));
-    assert_eq!(asked[0].path, "/rpc/v1");
-    assert_eq!(asked[0].authorization, None);
+    assert_eq!(asked.iter().map(|asked| asked.id.clone()).collect::<Vec<_>>(), [1, 2, 1, 2]);
+    for call in asked {
+        assert_eq!((call.method.as_str(), call.path.as_str()), ("StateNetworkVersion", "/rpc/v1"));
+        assert_eq!((call.params, call.authorization), (json!([[]]), None));
+    }
 }
 
 #[tokio::test]
@@ -58,6 +68,14 @@ async fn the_token_is_sent_and_never_printed() {
 }
 
 #[tokio::test]
+async fn the_token_goes_over_a_websocket_too() {
+    let node = version(28).await;
+    let endpoint = Endpoint { token: Some(Secret::new("s3cret")), ..node.socket() };
+    assert_eq!(ask(&rpc(&[endpoint], limits())).await.unwrap(), 28);
+    assert_eq!(node.asked()[0].authorization.as_deref(), Some("Bearer s3cret"));
+}
+
+#[tokio::test]
 async fn a_missing_token_is_asked_for() {
     let node = Fake::start(|_| Reply::Raw(403, "{}".to_owned())).await;
     let error = ask(&rpc(&[node.endpoint()], limits())).await.unwrap_err();
@@ -68,19 +86,19 @@ async fn a_missing_token_is_asked_for() {
 #[test]
 fn a_token_of_two_lines_is_refused_unprinted() {
     let endpoint = Endpoint { url: "http://n:1".to_owned(), token: Some(Secret::new("one\ntwo")) };
-    let error = Rpc::new(&[endpoint], limits()).err().unwrap();
+    let error = Rpc::new(&[endpoint], limits(), None).err().unwrap();
     assert!(error.to_string().contains("http://n:1") && !error.to_string().contains("two"), "{error}");
     assert_eq!(error.remedy(), Remedy::Stop);
-    assert!(matches!(Rpc::new(&[], limits()).err().unwrap(), ChainError::Invalid { .. }));
+    assert!(matches!(Rpc::new(&[], limits(), None).err().unwrap(), ChainError::Invalid { .. }));
 }
 
 #[tokio::test]
 async fn the_second_endpoint_stands_in_for_a_dead_first_one() {
     let node = version(28).await;
     let (dead, _port) = nobody();
-    let rpc = rpc(&[dead, node.endpoint()], limits());
+    let rpc = rpc(&[dead.clone(), node.endpoint()], limits());
     assert_eq!(ask(&rpc).await.unwrap(), 28);
-    assert_eq!(rpc.order(), [1, 0]);
+    assert_eq!(order(&rpc), [node.url.clone(), dead.url]);
 }
 
 #[tokio::test]
@@ -100,20 +118,21 @@ async fn a_stand_in_is_kept_for_a_while_and_then_left() {
 
     let left = rpc(&endpoints, Limits { stand_in: Duration::ZERO, ..limits() });
     assert_eq!(ask(&left).await.unwrap(), 1);
-    left.answered(1);
-    assert_eq!(left.order(), [0, 1, 2]);
+    assert_eq!(order(&left), [broken.url.clone(), node.url.clone(), other.url.clone()]);
 }
 
 #[tokio::test]
 async fn an_error_of_the_node_is_its_answer() {
     let node = Fake::start(|_| Reply::Error(1, "missing permission to invoke 'X' (need 'sign')")).await;
     let other = version(28).await;
-    let error = ask(&rpc(&[node.endpoint(), other.endpoint()], limits())).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the node refuses StateNetworkVersion: missing permission to invoke 'X' (need 'sign') (code 1)"
-    );
-    assert_eq!((node.asked().len(), other.asked().len()), (1, 0));
+    for way in node.ways() {
+        let error = ask(&rpc(&[way, other.endpoint()], limits())).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the node refuses StateNetworkVersion: missing permission to invoke 'X' (need 'sign') (code 1)"
+        );
+    }
+    assert_eq!((node.asked().len(), other.asked().len()), (2, 0));
 }
 
 #[tokio::test]
@@ -150,13 +169,15 @@ async fn giving_up_names_the_last_trouble() {
 #[tokio::test]
 async fn a_slow_node_is_left_at_the_deadline() {
     let (slow, node) = (Fake::start(|_| Reply::Silence).await, version(28).await);
-    let both = rpc(&[slow.endpoint(), node.endpoint()], impatient());
-    assert_eq!(ask(&both).await.unwrap(), 28);
-    // alone it uses up the whole time of the call at once
-    let alone = rpc(&[slow.endpoint()], impatient());
-    let error = ask(&alone).await.unwrap_err();
-    assert!(matches!(error, ChainError::Unreachable { .. }), "{error:?}");
-    assert_eq!(slow.asked().len(), 2);
+    for way in slow.ways() {
+        let both = rpc(&[way.clone(), node.endpoint()], impatient());
+        assert_eq!(ask(&both).await.unwrap(), 28);
+        // alone it uses up the whole time of the call at once
+        let alone = rpc(&[way], impatient());
+        let error = ask(&alone).await.unwrap_err();
+        assert!(matches!(error, ChainError::Unreachable { .. }), "{error:?}");
+    }
+    assert_eq!(slow.asked().len(), 4);
 }
 
 #[tokio::test]
@@ -164,9 +185,11 @@ async fn a_write_is_repeated_only_when_it_cannot_have_arrived() {
     let (slow, node) = (Fake::start(|_| Reply::Silence).await, version(28).await);
     let write = |rpc: Rpc| async move { rpc.call::<u64>(Kind::Write, "MpoolPushMessage", [1]).await };
 
-    let lost = write(rpc(&[slow.endpoint(), node.endpoint()], impatient())).await.unwrap_err();
-    assert!(matches!(lost, ChainError::Unreachable { .. }), "{lost:?}");
-    assert_eq!((slow.asked().len(), node.asked().len()), (1, 0));
+    for way in slow.ways() {
+        let lost = write(rpc(&[way, node.endpoint()], impatient())).await.unwrap_err();
+        assert!(matches!(lost, ChainError::Unreachable { .. }), "{lost:?}");
+    }
+    assert_eq!((slow.asked().len(), node.asked().len()), (2, 0));
 
     let broken = Fake::start(|_| Reply::Raw(502, String::new())).await;
     write(rpc(&[broken.endpoint(), node.endpoint()], limits())).await.unwrap_err();
@@ -205,10 +228,12 @@ async fn a_malformed_answer_leads_to_the_next_endpoint() {
 #[tokio::test]
 async fn a_huge_answer_is_not_read_to_its_end() {
     let node = Fake::start(|_| Reply::Result(Value::String("x".repeat(5000)))).await;
-    let error = rpc(&[node.endpoint()], limits()).call::<String>(Kind::Read, "Version", ()).await.unwrap_err();
-    assert!(error.source().unwrap().to_string().contains("more than 4096 bytes"), "{error:?}");
-    let roomy = rpc(&[node.endpoint()], Limits { body: 8192, ..limits() });
-    assert_eq!(roomy.call::<String>(Kind::Read, "Version", ()).await.unwrap().len(), 5000);
+    for way in node.ways() {
+        let error = rpc(&[way.clone()], limits()).call::<String>(Kind::Read, "Version", ()).await.unwrap_err();
+        assert!(error.source().unwrap().to_string().contains("more than 4096 bytes"), "{error:?}");
+        let roomy = rpc(&[way], Limits { body: 8192, ..limits() });
+        assert_eq!(roomy.call::<String>(Kind::Read, "Version", ()).await.unwrap().len(), 5000);
+    }
 }
 
 #[tokio::test]
@@ -225,9 +250,11 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn null_is_an_answer() {
     let node = Fake::start(|_| Reply::Result(Value::Null)).await;
-    let rpc = rpc(&[node.endpoint()], limits());
-    assert_eq!(rpc.call::<Option<u64>>(Kind::Read, "StateSectorGetInfo", ()).await.unwrap(), None);
-    assert!(matches!(ask(&rpc).await.unwrap_err(), ChainError::Malformed { .. }));
+    for way in node.ways() {
+        let rpc = rpc(&[way], limits());
+        assert_eq!(rpc.call::<Option<u64>>(Kind::Read, "StateSectorGetInfo", ()).await.unwrap(), None);
+        assert!(matches!(ask(&rpc).await.unwrap_err(), ChainError::Malformed { .. }));
+    }
 }
 
 #[tokio::test]

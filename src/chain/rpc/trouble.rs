@@ -1,6 +1,6 @@
 //! Why one endpoint's attempt gave nothing, and what that allows: another endpoint, another round, or neither.
 
-use crate::chain::ChainError;
+use crate::chain::{ChainError, health::Unfit};
 use reqwest::StatusCode;
 use std::error::Error;
 
@@ -28,6 +28,12 @@ pub(super) enum Trouble {
     TooLarge { node: String, limit: usize },
     #[error("{node} answered with something else than JSON-RPC")]
     NotRpc { node: String, source: Cause },
+    /// The node is not believed: the call was not made, or its answer is not used.
+    #[error("{node} is not used")]
+    Unfit { node: String, source: Unfit },
+    /// It would not say who it is: the call was not made.
+    #[error("{node} does not say which node it is")]
+    Unknown { node: String, source: Cause },
     #[error("{node} answered another call (number {found:?} instead of {wanted})")]
     OtherCall { node: String, found: Option<u64>, wanted: u64 },
 }
@@ -35,12 +41,22 @@ pub(super) enum Trouble {
 impl Trouble {
     /// The call never left this machine.
     pub(super) const fn unsent(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Upgrade { .. })
+        matches!(self, Self::Connect { .. } | Self::Upgrade { .. } | Self::Unfit { .. } | Self::Unknown { .. })
     }
 
     /// An answer came, and asking again would bring the same one.
     pub(super) const fn unusable(&self) -> bool {
         matches!(self, Self::TooLarge { .. } | Self::NotRpc { .. } | Self::OtherCall { .. })
+    }
+
+    /// The connection is gone, or never was.
+    pub(super) const fn parts(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Upgrade { .. } | Self::Lost { .. })
+    }
+
+    /// The node was reached, and is what it is: asking again at once brings nothing else.
+    pub(super) const fn lasts(&self) -> bool {
+        matches!(self, Self::Unfit { .. })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod shapes;
+mod socket;
 
 use super::*;
 use crate::{

@@ -3,8 +3,8 @@
 use seald::{
     plan::How,
     status::{
-        Alarm, BatchStatus, ChainStatus, DeadlineStatus, FORMAT_VERSION, HeldStatus, Preparing, RepoStatus, Scheduling,
-        SectorStatus, SlotStatus, Snapshot, Target,
+        Alarm, BatchStatus, ChainStatus, DeadlineStatus, EndpointStatus, FORMAT_VERSION, HeldStatus, Preparing,
+        RepoStatus, Scheduling, SectorStatus, SlotStatus, Snapshot, Target,
     },
     units::{AttoFil, Bytes, Epoch, MinerId, UnixMillis},
 };
@@ -41,6 +41,7 @@ pub fn fresh() -> Snapshot {
             messages_pending: 0,
             worker_balance: None,
             epoch_secs: None,
+            endpoints: Vec::new(),
         },
         target: Target { wanted: 5, ordered: 0, proving: 0, in_flight: 0, eta_ms: None },
         launcher: "systemd".to_owned(),
@@ -69,6 +70,22 @@ pub fn sealing() -> Snapshot {
             messages_pending: 2,
             worker_balance: Some(AttoFil::from_atto(99_500_000_000_000_000_000)),
             epoch_secs: Some(30),
+            endpoints: vec![
+                EndpointStatus {
+                    name: "wss://node.example".to_owned(),
+                    state: "behind".to_owned(),
+                    why: Some("its head is 12 epochs behind that of another endpoint".to_owned()),
+                    head: Some(Epoch::new(1222)),
+                    in_use: false,
+                },
+                EndpointStatus {
+                    name: "http://127.0.0.1:1234".to_owned(),
+                    state: "well".to_owned(),
+                    why: None,
+                    head: Some(Epoch::new(1234)),
+                    in_use: true,
+                },
+            ],
         },
         target: Target { wanted: 5, ordered: 0, proving: 2, in_flight: 3, eta_ms: Some(192_000) },
         launcher: "direct".to_owned(),

@@ -35,9 +35,18 @@ async fn land(client: &Client, http: &Http, message: &Message) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_sector_lives_through_the_daemons_client() {
+    lives("http").await;
+}
+
+#[tokio::test]
+async fn a_sector_lives_through_the_daemons_client_over_a_websocket() {
+    lives("ws").await;
+}
+
+async fn lives(scheme: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (http, _tasks) = devnet(dir.path()).await;
-    let client = Client::new(vec![Endpoint { url: http.base.clone(), token: None }]).unwrap();
+    let client = Client::new(vec![Endpoint { url: http.base.replacen("http", scheme, 1), token: None }]).unwrap();
     let head = client.head().await.unwrap();
     let wallet = client.default_address().await.unwrap().unwrap();
     let id = client.lookup_id(&wallet, &head).await.unwrap().unwrap();
