@@ -190,9 +190,13 @@ fn is_reached(world: &World, until: Until) -> bool {
     match until {
         Until::Asked => false,
         Until::Prepared => world.is_prepared(),
-        Until::Target => world.proving() >= world.desired.sectors,
+        Until::Target => world.proving() >= world.desired.sectors && !world.trims_soon(NEAR),
     }
 }
+
+/// Epochs that a trim may be ahead for the target to wait for it: a run that ends leaves nothing half done, and waits for
+/// no finality that takes hours.
+const NEAR: i64 = 30;
 
 /// What is left of the time without a manifest.
 #[derive(Debug, Default)]

@@ -124,6 +124,16 @@ impl World {
         });
     }
 
+    /// Whether a proven sector is to be trimmed within so many epochs, as far as is known.
+    pub fn trims_soon(&self, epochs: i64) -> bool {
+        let sight = self.sight.borrow();
+        let soon = |record: &Record| {
+            let ahead = |view: &std::sync::Arc<ChainView>| Some(record.activation.as_ref()?.epoch.since(view.finalized));
+            record.is_untrimmed() && sight.view.as_ref().and_then(ahead).is_none_or(|ahead| ahead <= epochs)
+        };
+        self.book.records.values().any(soon)
+    }
+
     /// Sectors on which work is going on or waited for. One that is proven is at rest until its cache can be trimmed: only
     /// the trim itself, and what holds that up, is work.
     pub fn at_work(&self, is_held: impl Fn(&SectorNumber) -> bool) -> impl Iterator<Item = (&SectorNumber, &Record)> {
