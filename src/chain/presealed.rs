@@ -219,7 +219,8 @@ pub(crate) mod tests {
 
     #[test]
     fn each_problem_names_its_key() {
-        let cases: [(&str, &dyn Fn(&mut Value)); 9] = [
+        type Edit<'a> = &'a dyn Fn(&mut Value);
+        let cases: [(&str, Edit<'_>); 9] = [
             ("t01000.Owner is missing", &|file| drop(file["t01000"]["Owner"].take())),
             ("t01000.Worker is \"nobody\", which is not an address", &|file| {
                 file["t01000"]["Worker"] = json!("nobody")

@@ -9,9 +9,9 @@ mod conversation;
 mod heads;
 mod http;
 mod node;
+mod rate;
 #[cfg(any(test, fuzzing))]
 mod recorded;
-mod rate;
 mod socket;
 mod standing;
 mod trouble;

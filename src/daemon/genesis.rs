@@ -314,7 +314,7 @@ mod tests {
         // a crash after the first of the two links
         symlink(presealed.join("sealed/s-t01000-0"), shelf.path.join("sealed/s-t01000-0")).unwrap();
         for _ in 0..2 {
-            assert_eq!(shelve("s-t01000-0", &shelves, &[presealed.clone()]).unwrap(), shelf.name);
+            assert_eq!(shelve("s-t01000-0", &shelves, std::slice::from_ref(&presealed)).unwrap(), shelf.name);
         }
         assert_eq!(fs::read(shelf.path.join("sealed/s-t01000-0")).unwrap(), b"replica");
         assert_eq!(fs::read_link(shelf.path.join("cache/s-t01000-0")).unwrap(), presealed.join("cache/s-t01000-0"));
@@ -328,10 +328,10 @@ mod tests {
         let (_dir, presealed, shelf) = folders();
         let as_it_is = Shelf { name: "genesis".parse().unwrap(), path: presealed.clone(), store: false, weight: 0 };
         let both = [shelf.clone(), as_it_is.clone()];
-        assert_eq!(shelve("s-t01000-0", &both, &[presealed.clone()]).unwrap(), as_it_is.name);
+        assert_eq!(shelve("s-t01000-0", &both, std::slice::from_ref(&presealed)).unwrap(), as_it_is.name);
         assert!(!shelf.path.join("sealed/s-t01000-0").exists());
         fs::write(shelf.path.join("sealed/s-t01000-0"), "another").unwrap();
-        let why = shelve("s-t01000-0", &[shelf.clone()], &[presealed.clone()]).unwrap_err();
+        let why = shelve("s-t01000-0", std::slice::from_ref(&shelf), std::slice::from_ref(&presealed)).unwrap_err();
         assert!(why.contains("something else than a link"), "{why}");
         assert_eq!(fs::read(shelf.path.join("sealed/s-t01000-0")).unwrap(), b"another");
         let read_only = Shelf { store: false, ..shelf };

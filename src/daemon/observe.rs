@@ -128,7 +128,8 @@ impl World {
     pub fn trims_soon(&self, epochs: i64) -> bool {
         let sight = self.sight.borrow();
         let soon = |record: &Record| {
-            let ahead = |view: &std::sync::Arc<ChainView>| Some(record.activation.as_ref()?.epoch.since(view.finalized));
+            let ahead =
+                |view: &std::sync::Arc<ChainView>| Some(record.activation.as_ref()?.epoch.since(view.finalized));
             record.is_untrimmed() && sight.view.as_ref().and_then(ahead).is_none_or(|ahead| ahead <= epochs)
         };
         self.book.records.values().any(soon)

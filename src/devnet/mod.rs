@@ -10,6 +10,7 @@ pub mod chain;
 pub mod deadline;
 pub mod faults;
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(not(fuzzing), expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "of tests and fuzzing only"))]
 pub(crate) mod fixture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

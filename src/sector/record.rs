@@ -365,10 +365,7 @@ impl Record {
     fn take(&mut self, event: &Event) {
         match event {
             Event::TicketDrawn { ticket } => self.ticket = Some(ticket.clone()),
-            Event::TicketExpired => {
-                self.ticket = None;
-                self.sealed = None;
-            }
+            Event::TicketExpired => (self.ticket, self.sealed) = (None, None),
             Event::PreCommit2Done { sealed } => self.sealed = Some(sealed.clone()),
             Event::ChainPreCommitFailed { .. } => {
                 self.precommit = None;
@@ -401,15 +398,13 @@ impl Record {
                 self.commit = Some(Commit { message: message.clone().or(known) });
             }
             Event::Proving { activation } => {
-                self.invalid_proofs = 0;
-                self.activation = Some(activation.clone());
+                (self.invalid_proofs, self.activation) = (0, Some(activation.clone()));
             }
             Event::CommitReverted => self.activation = None,
             Event::Finalized { store } => self.store = Some(store.clone()),
             Event::Imported { sealed, activation, store } => {
-                self.sealed = Some(sealed.clone());
+                (self.sealed, self.store) = (Some(sealed.clone()), Some(store.clone()));
                 self.activation = Some(activation.clone());
-                self.store = Some(store.clone());
             }
             Event::RetrySeal => self.sealed = None,
             Event::RetryPreCommit | Event::RetryWaitSeed => self.forget_proof(),

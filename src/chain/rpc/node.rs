@@ -38,7 +38,7 @@ enum Transport {
     /// A POST for each.
     Http(Http),
     /// All of them over one connection.
-    Socket(Socket),
+    Socket(Box<Socket>),
     /// Nowhere: the answer to each is at hand.
     #[cfg(any(test, fuzzing))]
     Recorded(super::recorded::Recorded),
@@ -147,7 +147,7 @@ impl Node {
     pub(super) fn new(address: Address, http: &reqwest::Client, limits: Limits) -> Result<Self, ChainError> {
         let address = Arc::new(address);
         let transport = if address.is_socket() {
-            Transport::Socket(Socket::new(Arc::clone(&address), limits)?)
+            Transport::Socket(Box::new(Socket::new(Arc::clone(&address), limits)?))
         } else {
             Transport::Http(Http::new(Arc::clone(&address), http.clone(), limits.body))
         };

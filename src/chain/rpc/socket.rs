@@ -165,10 +165,8 @@ impl Socket {
         let longest = self.limits.back_off.saturating_mul(LONGEST_PAUSE);
         let pause = before.map_or(self.limits.back_off, |failed| failed.pause.saturating_mul(2)).min(longest);
         let now = clock::monotonic();
-        let why = match trouble {
-            Trouble::Connect { source, .. } => source.to_string(),
-            other => Chain(other).to_string(),
-        };
+        let why =
+            if let Trouble::Connect { source, .. } = trouble { source.to_string() } else { Chain(trouble).to_string() };
         Failed { why, pause, until: now.checked_add(pause).unwrap_or(now) }
     }
 

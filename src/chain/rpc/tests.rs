@@ -229,7 +229,8 @@ async fn a_malformed_answer_leads_to_the_next_endpoint() {
 async fn a_huge_answer_is_not_read_to_its_end() {
     let node = Fake::start(|_| Reply::Result(Value::String("x".repeat(5000)))).await;
     for way in node.ways() {
-        let error = rpc(&[way.clone()], limits()).call::<String>(Kind::Read, "Version", ()).await.unwrap_err();
+        let error =
+            rpc(std::slice::from_ref(&way), limits()).call::<String>(Kind::Read, "Version", ()).await.unwrap_err();
         assert!(error.source().unwrap().to_string().contains("more than 4096 bytes"), "{error:?}");
         let roomy = rpc(&[way], Limits { body: 8192, ..limits() });
         assert_eq!(roomy.call::<String>(Kind::Read, "Version", ()).await.unwrap().len(), 5000);

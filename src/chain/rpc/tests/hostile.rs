@@ -108,7 +108,7 @@ fn short() -> Limits {
 async fn is_passed_over(peer: &Peer, what: &str) {
     let good = version(28).await;
     for way in peer.ways() {
-        let alone = ask(&rpc(&[way.clone()], short())).await;
+        let alone = ask(&rpc(std::slice::from_ref(&way), short())).await;
         assert!(alone.is_err(), "{what}: {}: {alone:?}", way.url);
         let both = rpc(&[way.clone(), good.endpoint()], short());
         assert_eq!(ask(&both).await.unwrap(), 28, "{what}: {}", way.url);

@@ -3,7 +3,7 @@
 use super::{Client as Http, devnet};
 use crate::{
     chain::{
-        Message, Sent,
+        Message, SectorInfo, Sent, TipSet,
         client::Client,
         endpoint::Endpoint,
         messages::{
@@ -43,6 +43,27 @@ async fn a_sector_lives_through_the_daemons_client_over_a_websocket() {
     lives("ws").await;
 }
 
+/// Peer id and addresses are what the messages made them.
+async fn changes_contact(client: &Client, http: &Http, miner: MinerId, sender: &str) {
+    let peer: PeerId = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf".parse().unwrap();
+    let addresses: Vec<Multiaddr> = vec!["/dns4/miner.example/tcp/24001".parse().unwrap()];
+    land(client, http, &change_peer_id_message(miner, sender, &peer).unwrap()).await;
+    land(client, http, &change_multiaddrs_message(miner, sender, &addresses).unwrap()).await;
+    let head = client.head().await.unwrap();
+    let info = client.miner_info(miner, &head).await.unwrap();
+    assert_eq!((info.peer_id, info.multiaddrs), (Some(peer), addresses));
+}
+
+/// Each way to ask for the end of a sector tells the same.
+async fn ends_as_the_chain_says(client: &Client, miner: MinerId, sector: &SectorInfo, head: &TipSet) {
+    let number = sector.number;
+    let ends = client.expirations(miner, &[number].into(), head).await.unwrap();
+    assert_eq!(ends, [(number, sector.expiration)].into());
+    assert_eq!(client.ends(miner, number, head).await.unwrap().on_time, sector.expiration);
+    let terms = client.sector_terms(miner, number, head).await.unwrap().unwrap();
+    assert_eq!((terms.activation, terms.pledge), (sector.activation, sector.pledge));
+}
+
 async fn lives(scheme: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (http, _tasks) = devnet(dir.path()).await;
@@ -64,13 +85,7 @@ async fn lives(scheme: &str) {
     let head = client.head().await.unwrap();
     assert_eq!(client.miner_info(miner, &head).await.unwrap().worker, id);
 
-    let peer: PeerId = "12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf".parse().unwrap();
-    let addresses: Vec<Multiaddr> = vec!["/dns4/miner.example/tcp/24001".parse().unwrap()];
-    land(&client, &http, &change_peer_id_message(miner, &id, &peer).unwrap()).await;
-    land(&client, &http, &change_multiaddrs_message(miner, &id, &addresses).unwrap()).await;
-    let head = client.head().await.unwrap();
-    let info = client.miner_info(miner, &head).await.unwrap();
-    assert_eq!((info.peer_id, info.multiaddrs), (Some(peer), addresses));
+    changes_contact(&client, &http, miner, &id).await;
 
     let number = SectorNumber::try_from(5).unwrap();
     let info = capacity(&http.chain(), 5);
@@ -100,11 +115,7 @@ async fn lives(scheme: &str) {
     assert_eq!(sector.activation, head.height.plus(-1));
     assert_eq!(client.active_sectors(miner, 1, &head).await.unwrap(), [number].into());
     assert_eq!(client.active_sectors(miner, usize::MAX, &head).await.unwrap(), [number].into());
-    let ends = client.expirations(miner, &[number].into(), &head).await.unwrap();
-    assert_eq!(ends, [(number, sector.expiration)].into());
-    assert_eq!(client.ends(miner, number, &head).await.unwrap().on_time, sector.expiration);
-    let terms = client.sector_terms(miner, number, &head).await.unwrap().unwrap();
-    assert_eq!((terms.activation, terms.pledge), (sector.activation, sector.pledge));
+    ends_as_the_chain_says(&client, miner, &sector, &head).await;
     assert_eq!(client.deadlines(miner, &head).await.unwrap().len(), 48);
     let due = client.partitions(miner, place.deadline, &head).await.unwrap();
     assert_eq!(due.iter().map(|partition| partition.live).collect::<Vec<_>>(), [1]);

@@ -58,7 +58,7 @@ fn fields(value: &Value, within: &str) -> Vec<String> {
             object.iter().flat_map(inner).collect()
         }
         Value::Array(list) => fields(&list[0], within),
-        other => panic!("{within} is no object: {other}"),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => panic!("{within} is no object: {value}"),
     }
 }
 

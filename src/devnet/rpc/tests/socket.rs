@@ -25,7 +25,9 @@ impl Listener {
             match self.0.next().await?.ok()? {
                 Message::Text(text) => return Some(serde_json::from_str(&text).unwrap()),
                 Message::Ping(_) => {}
-                other => panic!("{other:?}"),
+                other @ (Message::Binary(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }
