@@ -164,9 +164,9 @@ impl View {
             let tone = if node.state == WELL { Tone::Green } else { Tone::Yellow };
             let head = node.head.map(|head| format!("   {head}")).unwrap_or_default();
             let used = if node.in_use { "   in use" } else { "" };
-            let why = node.why.as_ref().map(|why| format!("   {why}")).unwrap_or_default();
+            let why = node.why.as_ref().map(|why| format!("        {why}\n")).unwrap_or_default();
             let state = self.colour.paint(tone, &node.state.replace('_', " "));
-            format!("node    {}   {state}{used}{head}{why}\n", node.name)
+            format!("node    {}   {state}{used}{head}\n{why}", node.name)
         };
         chain.endpoints.iter().map(line).collect()
     }
