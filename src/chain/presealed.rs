@@ -191,7 +191,8 @@ pub(crate) mod tests {
                 "ProofType": 5,
             })
         };
-        let key = |byte: u8| format!("t{}", &fvm_shared::address::Address::new_bls(&[byte; 48]).unwrap().to_string()[1..]);
+        let key =
+            |byte: u8| format!("t{}", &fvm_shared::address::Address::new_bls(&[byte; 48]).unwrap().to_string()[1..]);
         let name = actor.to_address();
         json!({ name.clone(): {
             "ID": name, "Owner": key(1), "Worker": key(2), "PeerId": "12D3Koo", "MarketBalance": "0",
