@@ -11,6 +11,8 @@ mod full_disk;
 mod identity;
 mod kills;
 mod looks;
+#[cfg(feature = "proofs")]
+mod lotus;
 mod orders;
 mod outlive;
 mod proven;
