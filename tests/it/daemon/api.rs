@@ -77,6 +77,8 @@ fn the_api_tells_of_a_sector_what_lotus_would() {
     assert!(said.contains("api-secret") && said.contains("node.address"), "{said}");
     let mut run = rig.start();
     run.until("target 1/1 proving");
+    // its cache is trimmed once its activation is final
+    run.until("event=\"Finalized\"");
     let mode = fs::metadata(rig.state().join("api-secret")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
