@@ -517,18 +517,18 @@ impl World {
     }
 }
 
-/// Sectors that wait for funds, as one alarm.
 fn endpoint(seen: EndpointSeen) -> EndpointStatus {
     let EndpointSeen { name, state, why, head, in_use } = seen;
     EndpointStatus { name, state, why, head, in_use }
 }
 
+/// Sectors that wait for funds, as one alarm.
 fn wallet(plan: &Plan) -> Option<Alarm> {
     let short = plan.holds.iter().filter(|hold| hold.until == WakeUp::Funds);
     let waiting = short.clone().count();
     let first = short.map(|hold| hold.reason.as_str()).next()?;
     let what = format!("{} wait for {first}", words::count(u64::try_from(waiting).unwrap_or(u64::MAX), "sector"));
-    Some(alarm("wallet".to_owned(), what, "send funds to the account that is named; seald goes on by itself"))
+    Some(alarm("wallet".to_owned(), what, "send funds to the address that is named; seald goes on by itself"))
 }
 
 /// Sectors whose stage never fits into memory.

@@ -19,7 +19,7 @@ use toml::{
 };
 
 /// Variables that begin with `SEALD_` and are not manifest keys.
-pub const OTHER_VARIABLES: [&str; 10] = [
+pub const OTHER_VARIABLES: [&str; 11] = [
     "SEALD_LOG",
     "SEALD_CONFIG",
     "SEALD_SPAWN_SOCKET",

@@ -83,6 +83,7 @@ impl<'a> Purse<'a> {
 
     /// The wallet of an account, for people.
     pub(super) fn words(&self, id: &str) -> String {
-        if id == self.accounts.worker.id { "the worker's wallet".to_owned() } else { format!("the wallet of {id}") }
+        let whose = if id == self.accounts.worker.id { "the worker's wallet" } else { "the wallet" };
+        format!("{whose} {id}")
     }
 }
