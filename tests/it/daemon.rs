@@ -78,8 +78,7 @@ fn a_running_daemon_answers_and_ends_when_asked() {
     assert_eq!(status.code(), Some(1), "{told}");
     assert!(told.contains(&format!("another seald (pid {})", run.pid())) && told.contains("help: "), "{told}");
 
-    // the trim of its cache comes after finality
-    run.until("event=\"Finalized\"");
+    run.trimmed(&rig);
     assert_eq!(run.stopped().code(), Some(0));
     assert_proven(&rig);
 }

@@ -58,6 +58,7 @@ fn a_hundred_reloads_under_load_lose_nothing() {
         assert!(!history.contains("Failed"), "{history}");
         assert_eq!(history.matches("PreCommit1Done").count(), 1, "{history}");
     }
+    run.trimmed(&rig);
     assert_eq!(run.stopped().code(), Some(0));
     assert_proven(&rig);
 }
@@ -215,6 +216,7 @@ fn a_daemon_without_a_manifest_says_what_to_write_and_a_reload_brings_it_up() {
     assert_eq!(answer.status.code(), Some(0), "{}", said(&answer));
     assert!(said(&answer).contains("generation 1 of the manifest is in force"), "{}", said(&answer));
     run.until("target 1/1 proving");
+    run.trimmed(&rig);
     assert_eq!(run.stopped().code(), Some(0));
     assert_proven(&rig);
 }

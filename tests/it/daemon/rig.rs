@@ -241,6 +241,14 @@ impl Run {
         }
     }
 
+    /// Waits until every sector is trimmed, which comes after it is proven and final.
+    pub fn trimmed(&mut self, rig: &Rig) {
+        for number in 1..=rig.sectors {
+            let number = number.to_string();
+            self.watch(rig, |_| !rig.json(&["sectors", "show", &number, "--json"])["sector"]["store"].is_null());
+        }
+    }
+
     /// Kills it and listens to its last words.
     pub fn killed(mut self) -> String {
         slay(self.pid());
